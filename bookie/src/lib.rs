@@ -1,0 +1,1 @@
+//! A storage process. It knows ledgers and entries, never topics.

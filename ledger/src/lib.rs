@@ -1,0 +1,1 @@
+//! Replicated ledgers, and the endless log made of them.

@@ -1,0 +1,64 @@
+//! Bugs that can be switched on, to show that the simulation is able to fail.
+//!
+//! A planted bug is one changed line of production code: `if !planted::on(Bug::AckBeforeSync) { file.sync()? }`.
+//! Without the cargo feature `planted` (every product build) [`on`] is the constant `false` and the line is the
+//! correct one. With it, `./test planted` chooses a bug at run time and counts the seeds until it is caught.
+
+macro_rules! bugs {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// Every planted bug; the text says what the changed line does wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Bug { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Bug {
+            pub const ALL: &'static [Bug] = &[$(Bug::$name,)+];
+
+            pub fn name(self) -> &'static str {
+                match self { $(Bug::$name => stringify!($name),)+ }
+            }
+
+            pub fn about(self) -> &'static str {
+                match self { $(Bug::$name => concat!($($doc),+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+bugs! {
+    /// A bookie acknowledges an add before its group is on disk.
+    AckBeforeSync,
+    /// Recovery reads do not carry the fencing flag (BK#2614).
+    RecoveryReadWithoutFence,
+    /// A fencing read that finds nothing is answered before the fence is on disk.
+    NegativeAnswerBeforeFence,
+    /// The write set is computed with the entry id narrowed to 32 bits.
+    NarrowModulus,
+    /// A compare-and-swap that timed out is taken as failed instead of read again.
+    TimeoutTakenAsFailure,
+}
+
+#[cfg(feature = "planted")]
+mod chosen {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    static CHOSEN: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+    /// Switches one bug on, or all off. One for the process: the simulator runs one bug at a time.
+    pub fn choose(bug: Option<super::Bug>) {
+        CHOSEN.store(bug.map_or(usize::MAX, |b| b as usize), Ordering::Relaxed);
+    }
+
+    pub fn on(bug: super::Bug) -> bool {
+        CHOSEN.load(Ordering::Relaxed) == bug as usize
+    }
+}
+
+#[cfg(feature = "planted")]
+pub use chosen::{choose, on};
+
+/// Whether `bug` is switched on. Never, in a product build.
+#[cfg(not(feature = "planted"))]
+#[inline(always)]
+pub const fn on(_bug: Bug) -> bool {
+    false
+}

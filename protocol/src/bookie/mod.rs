@@ -1,0 +1,123 @@
+//! What one asks of a bookie and what it answers, free of any encoding.
+//!
+//! v2, v3 and our extension all decode into [`Request`] and encode from [`Outcome`], so a bookie, an in-process
+//! transport and the simulation know one language.
+
+use bytes::Bytes;
+
+use crate::entry::MasterKey;
+use crate::{EntryId, LedgerId};
+
+/// One request. Everything a bookie can be asked, by whichever wire it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Store an entry. `body` is the whole encoded entry, its ids included ([`crate::entry`]).
+    Add { ledger: LedgerId, entry: EntryId, key: MasterKey, body: Bytes, options: AddOptions },
+    /// Read one entry; [`EntryId::NONE`] asks for the stored entry with the highest id.
+    Read { ledger: LedgerId, entry: EntryId, options: ReadOptions },
+    /// Read consecutive entries from `first`: all that exist, up to `max_count` (0: any) and `max_bytes`.
+    BatchRead { ledger: LedgerId, first: EntryId, max_count: u32, max_bytes: u64, options: ReadOptions },
+    /// Read a range of bytes of one entry's encoded form (extension).
+    ReadRange { ledger: LedgerId, entry: EntryId, from: u32, len: u32 },
+    /// Store an explicit LAC packet.
+    WriteLac { ledger: LedgerId, lac: EntryId, key: MasterKey, packet: Bytes },
+    /// The explicit LAC packet and the last stored entry.
+    ReadLac { ledger: LedgerId },
+    /// Make deferred adds durable.
+    Force { ledger: LedgerId },
+    /// Free and total disk space.
+    Info,
+    /// Which entries of a ledger are stored here.
+    ListEntries { ledger: LedgerId },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddOptions {
+    /// Taken by fenced ledgers too.
+    pub recovery: bool,
+    /// Taken by a read-only bookie while its reserve lasts.
+    pub high_priority: bool,
+    /// Acknowledged when written; durable with the next [`Request::Force`].
+    pub deferred_sync: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Fence the ledger first, with this key; no answer of any kind before the fence is durable.
+    pub fence: Option<MasterKey>,
+    pub high_priority: bool,
+    /// v3: answer also with the highest LAC known here.
+    pub piggyback_lac: bool,
+    /// v3 long poll: answer once the LAC known here is above this one, or after `wait_ms`.
+    pub previous_lac: Option<EntryId>,
+    pub wait_ms: u32,
+}
+
+/// What a bookie says to a request.
+pub type Outcome = Result<Answer, Refusal>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Added,
+    /// One encoded entry; `max_lac` where it was asked for.
+    Entry { body: Bytes, max_lac: Option<EntryId> },
+    /// Encoded entries, the first at the requested id, without holes.
+    Entries(Vec<Bytes>),
+    Range(Bytes),
+    LacWritten,
+    Lac { packet: Option<Bytes>, last_entry: Option<Bytes> },
+    Forced,
+    Info { free: u64, total: u64 },
+    /// Runs of stored ids, ascending, each (first, last) inclusive.
+    List(Vec<(EntryId, EntryId)>),
+}
+
+/// Why a bookie did not do what it was asked. Only [`Refusal::NoLedger`] and [`Refusal::NoEntry`] speak of the data:
+/// they are durable truths. All others count for nothing in recovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    #[error("the bookie has never had this ledger")]
+    NoLedger,
+    #[error("the bookie has the ledger but not this entry")]
+    NoEntry,
+    #[error("the request makes no sense to the bookie")]
+    BadRequest,
+    #[error("the bookie cannot read or write its disk, or cannot reach metadata")]
+    Io,
+    #[error("the ledger has another password")]
+    Unauthorized,
+    #[error("the bookie does not speak this protocol version or operation")]
+    BadVersion,
+    #[error("the ledger is fenced: another writer or a recovery has taken it over")]
+    Fenced,
+    #[error("the bookie is read-only")]
+    ReadOnly,
+    #[error("the bookie has too much to do")]
+    TooManyRequests,
+    /// Limbo: the bookie may have lost data of this ledger. v2 peers are told [`Refusal::Io`].
+    #[error("the bookie cannot tell whether it had this entry")]
+    Unknown,
+}
+
+impl Refusal {
+    /// Whether this is an explicit, durable "it is not here" (recovery rule R7).
+    pub fn is_negative(self) -> bool {
+        matches!(self, Refusal::NoLedger | Refusal::NoEntry)
+    }
+}
+
+impl Request {
+    pub fn ledger(&self) -> Option<LedgerId> {
+        match self {
+            Request::Add { ledger, .. }
+            | Request::Read { ledger, .. }
+            | Request::BatchRead { ledger, .. }
+            | Request::ReadRange { ledger, .. }
+            | Request::WriteLac { ledger, .. }
+            | Request::ReadLac { ledger }
+            | Request::Force { ledger }
+            | Request::ListEntries { ledger } => Some(*ledger),
+            Request::Info => None,
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Every byte on a wire, and nothing else: this crate never awaits and does no I/O.
+//!
+//! * [`ids`] — ledgers, entries, bookies: the names that all layers share.
+//! * [`entry`] — an entry as BookKeeper lays it out, and its digests.
+//! * [`bookie`] — what one asks of a bookie and what it answers, and the three encodings of that
+//!   (BookKeeper's v2 and v3, and our extension).
+
+pub mod bookie;
+pub mod entry;
+pub mod ids;
+
+pub use ids::{BookieId, EntryId, LedgerId};

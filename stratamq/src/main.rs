@@ -1,0 +1,3 @@
+//! `stratamq`: one binary, a subcommand per role.
+
+fn main() {}
