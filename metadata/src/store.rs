@@ -64,7 +64,10 @@ pub struct Page {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     Put(KeyValue),
-    Deleted { key: String, at: Revision },
+    Deleted {
+        key: String,
+        at: Revision,
+    },
     /// Changes may have been missed (compaction, a slow receiver, a broken connection): read the range again, and
     /// watch from there. The watch has ended.
     Lost,

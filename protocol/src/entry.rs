@@ -124,7 +124,7 @@ impl Digest {
         HEADER_LEN + self.size()
     }
 
-    fn put(&self, parts: [&[u8]; 2], out: &mut impl BufMut) {
+    fn put(&self, parts: &[&[u8]], out: &mut impl BufMut) {
         match self.kind {
             DigestType::Crc32 => {
                 let mut crc = crc32fast::Hasher::new();
@@ -145,17 +145,17 @@ impl Digest {
     }
 
     /// Header and digest of an entry whose payload is sent after them: what the writer puts before a payload it
-    /// does not copy.
-    pub fn head(&self, header: &Header, payload: &[u8], out: &mut impl BufMut) {
+    /// does not copy. The payload is given in pieces, `first` and `rest`.
+    pub fn head(&self, header: &Header, first: &[u8], rest: &[u8], out: &mut impl BufMut) {
         let encoded = header.encode();
         out.put_slice(&encoded);
-        self.put([&encoded, payload], out);
+        self.put(&[&encoded, first, rest], out);
     }
 
     /// The whole entry.
     pub fn encode(&self, header: &Header, payload: &[u8]) -> Bytes {
         let mut out = BytesMut::with_capacity(self.overhead() + payload.len());
-        self.head(header, payload, &mut out);
+        self.head(header, payload, &[], &mut out);
         out.put_slice(payload);
         out.freeze()
     }
@@ -175,7 +175,7 @@ impl Digest {
         let stored = bytes.get(HEADER_LEN..self.overhead()).ok_or(Damage::Short(bytes.len()))?;
         let payload = bytes.slice(self.overhead()..);
         let mut computed = Vec::with_capacity(20);
-        self.put([&bytes[..HEADER_LEN], &payload], &mut computed);
+        self.put(&[&bytes[..HEADER_LEN], &payload], &mut computed);
         if computed != stored {
             return Err(Damage::Digest(header.ledger, header.entry));
         }
@@ -188,7 +188,7 @@ impl Digest {
         out.put_i64(ledger.0);
         out.put_i64(lac.0);
         let fields = out.clone();
-        self.put([&fields, &[]], &mut out);
+        self.put(&[&fields], &mut out);
         out.freeze()
     }
 

@@ -3,16 +3,63 @@
 //! v2, v3 and our extension all decode into [`Request`] and encode from [`Outcome`], so a bookie, an in-process
 //! transport and the simulation know one language.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::entry::MasterKey;
 use crate::{EntryId, LedgerId};
+
+/// An encoded entry in two pieces, so that a writer need not copy a payload behind its header: the entry is `head`
+/// followed by `payload`. Where an entry is in one piece, `payload` is empty.
+#[derive(Clone, Debug, Default)]
+pub struct Body {
+    pub head: Bytes,
+    pub payload: Bytes,
+}
+
+impl Body {
+    pub fn len(&self) -> usize {
+        self.head.len() + self.payload.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Both pieces, in order: what a vectored write takes.
+    pub fn pieces(&self) -> [&Bytes; 2] {
+        [&self.head, &self.payload]
+    }
+
+    /// In one piece; copies only if there are two.
+    pub fn joined(&self) -> Bytes {
+        if self.payload.is_empty() {
+            return self.head.clone();
+        }
+        [self.head.as_ref(), self.payload.as_ref()].concat().into()
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(head: Bytes) -> Body {
+        Body { head, payload: Bytes::new() }
+    }
+}
+
+/// The same bytes, wherever they are cut.
+impl PartialEq for Body {
+    fn eq(&self, other: &Body) -> bool {
+        let bytes = |body: &Body| body.head.clone().chain(body.payload.clone()).into_iter();
+        self.len() == other.len() && bytes(self).eq(bytes(other))
+    }
+}
+
+impl Eq for Body {}
 
 /// One request. Everything a bookie can be asked, by whichever wire it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Store an entry. `body` is the whole encoded entry, its ids included ([`crate::entry`]).
-    Add { ledger: LedgerId, entry: EntryId, key: MasterKey, body: Bytes, options: AddOptions },
+    Add { ledger: LedgerId, entry: EntryId, key: MasterKey, body: Body, options: AddOptions },
     /// Read one entry; [`EntryId::NONE`] asks for the stored entry with the highest id.
     Read { ledger: LedgerId, entry: EntryId, options: ReadOptions },
     /// Read consecutive entries from `first`: all that exist, up to `max_count` (0: any) and `max_bytes`.
@@ -60,14 +107,23 @@ pub type Outcome = Result<Answer, Refusal>;
 pub enum Answer {
     Added,
     /// One encoded entry; `max_lac` where it was asked for.
-    Entry { body: Bytes, max_lac: Option<EntryId> },
+    Entry {
+        body: Bytes,
+        max_lac: Option<EntryId>,
+    },
     /// Encoded entries, the first at the requested id, without holes.
     Entries(Vec<Bytes>),
     Range(Bytes),
     LacWritten,
-    Lac { packet: Option<Bytes>, last_entry: Option<Bytes> },
+    Lac {
+        packet: Option<Bytes>,
+        last_entry: Option<Bytes>,
+    },
     Forced,
-    Info { free: u64, total: u64 },
+    Info {
+        free: u64,
+        total: u64,
+    },
     /// Runs of stored ids, ascending, each (first, last) inclusive.
     List(Vec<(EntryId, EntryId)>),
 }
