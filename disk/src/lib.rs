@@ -2,7 +2,12 @@
 //! lose power between any two calls.
 //!
 //! Implementations: [`real`] (a folder) and [`simulated`] (memory, with power loss, torn writes, bit flips and
-//! errors). [`suite`] is run on both.
+//! errors). One suite of tests is run on both.
+
+pub mod real;
+pub mod simulated;
+#[cfg(test)]
+mod suite;
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -47,4 +52,30 @@ pub trait File: Send + Sync {
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
     fn size(&self) -> io::Result<u64>;
+}
+
+/// A name of a flat folder: no separators, not empty, nothing that names a folder.
+fn checked_name(name: &str) -> io::Result<()> {
+    match name {
+        "" | "." | ".." => Err(invalid(format!("'{name}' is not a file name"))),
+        _ if name.contains(['/', '\0']) => {
+            Err(invalid(format!("'{name}' is not a file name of a flat folder")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Files are of fixed size: a write past the end is a bug of the caller.
+fn checked_range(position: u64, parts: &[IoSlice<'_>], size: u64) -> io::Result<()> {
+    let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
+    match position.checked_add(len) {
+        Some(end) if end <= size => Ok(()),
+        _ => Err(invalid(format!(
+            "a write of {len} bytes at {position} passes the end of a file of {size} bytes"
+        ))),
+    }
+}
+
+fn invalid(text: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, text)
 }
