@@ -1,1 +1,10 @@
 //! Replicated ledgers, and the endless log made of them.
+//!
+//! * [`log`] — the log: what a broker sees, and all that it sees. [`log::memory`] keeps one in memory;
+//!   [`log::suite`] runs on every implementation.
+//! * [`error`] — what can go wrong, by what the caller does about it.
+
+pub mod error;
+pub mod log;
+
+pub use error::{Ended, Error};
