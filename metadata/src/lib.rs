@@ -1,5 +1,13 @@
 //! Agreement: who owns what. A [`store::Store`] keeps keys with revisions; [`etcd`] and [`embedded`] implement it.
+//! [`schema`] knows every key and every value; [`ledgers`], [`registry`] and [`election`] are what is done with them.
 
+pub mod ledgers;
+pub mod registry;
+pub mod schema;
+pub mod settle;
 pub mod store;
 
-pub use store::{Compare, Error, KeyValue, Op, Revision, Store, Txn, TxnOutcome};
+pub use ledgers::{Ledgers, Stored};
+pub use schema::{LedgerMetadata, Scope, Segment, State};
+pub use settle::commit;
+pub use store::{Compare, Error, KeyValue, LeaseId, Op, Revision, Store, Txn, TxnOutcome};

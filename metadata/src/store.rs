@@ -38,7 +38,8 @@ pub enum Op {
     Delete { key: String },
 }
 
-/// If all `compares` hold, all `ops` happen at one revision; otherwise nothing does.
+/// If all `compares` hold, all `ops` happen at one revision; otherwise nothing does. At most [`MAX_OPS`] of each, and
+/// no key in two ops: [`Error::Invalid`] otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Txn {
     pub compares: Vec<Compare>,
@@ -50,6 +51,73 @@ pub enum TxnOutcome {
     Done(Revision),
     /// What the compared keys hold now, in the order of the compares.
     Conflict(Vec<Option<KeyValue>>),
+}
+
+/// etcd's own limit.
+pub const MAX_OPS: usize = 128;
+
+impl Txn {
+    pub fn compare(mut self, compare: Compare) -> Txn {
+        self.compares.push(compare);
+        self
+    }
+
+    pub fn put(mut self, key: impl Into<String>, value: impl Into<Bytes>) -> Txn {
+        self.ops.push(Op::Put { key: key.into(), value: value.into(), lease: None });
+        self
+    }
+
+    pub fn put_leased(mut self, key: impl Into<String>, value: impl Into<Bytes>, lease: LeaseId) -> Txn {
+        self.ops.push(Op::Put { key: key.into(), value: value.into(), lease: Some(lease) });
+        self
+    }
+
+    pub fn delete(mut self, key: impl Into<String>) -> Txn {
+        self.ops.push(Op::Delete { key: key.into() });
+        self
+    }
+
+    /// MUST be called by every store before anything else.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.ops.len() > MAX_OPS || self.compares.len() > MAX_OPS {
+            return Err(Error::Invalid(format!(
+                "a transaction has at most {MAX_OPS} compares and operations, this one has {} and {}",
+                self.compares.len(),
+                self.ops.len()
+            )));
+        }
+        let mut keys: Vec<&str> = self.ops.iter().map(Op::key).collect();
+        keys.sort_unstable();
+        match keys.windows(2).find(|pair| pair.first() == pair.last()) {
+            Some(pair) => Err(Error::Invalid(format!("a transaction changes key {:?} twice", pair.first()))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Op {
+    pub fn key(&self) -> &str {
+        match self {
+            Op::Put { key, .. } | Op::Delete { key } => key,
+        }
+    }
+}
+
+impl Compare {
+    pub fn key(&self) -> &str {
+        match self {
+            Compare::Absent(key) | Compare::Unchanged(key, _) => key,
+        }
+    }
+
+    /// Whether it holds for what the key holds now.
+    pub fn holds(&self, now: Option<&KeyValue>) -> bool {
+        match (self, now) {
+            (Compare::Absent(_), None) => true,
+            (Compare::Unchanged(_, revision), Some(now)) => now.modified == *revision,
+            _ => false,
+        }
+    }
 }
 
 /// A piece of a range: continue after the last key while `more`.

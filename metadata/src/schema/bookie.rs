@@ -1,0 +1,42 @@
+//! `{scope}/strata/bookies/<id>`: what a bookie of ours says of itself. Apache's bookies have none.
+
+use bytes::Bytes;
+use protocol::BookieId;
+use serde::{Deserialize, Serialize};
+
+use super::{from_json, to_json};
+use crate::Error;
+
+/// Written at registration, on change, and at intervals for the space. Outlives the bookie's lease, so that a bookie
+/// that is away keeps its address and zone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// Where it listens now: `host:port`.
+    pub address: String,
+    /// Rack or zone from its configuration; empty when there is none.
+    #[serde(default)]
+    pub zone: String,
+    /// Changes when the identity starts on a disk that is not the one it had.
+    #[serde(default)]
+    pub incarnation: u64,
+    /// Its HTTP address, if it serves one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    #[serde(default)]
+    pub free_bytes: u64,
+    #[serde(default)]
+    pub total_bytes: u64,
+    /// Its operator wants it emptied: it takes no new ledgers, and repair moves what it has elsewhere.
+    #[serde(default)]
+    pub draining: bool,
+}
+
+impl Published {
+    pub fn encode(&self) -> Bytes {
+        to_json(self)
+    }
+
+    pub fn decode(bookie: &BookieId, value: &[u8]) -> Result<Published, Error> {
+        from_json(value, &|| format!("what bookie {bookie} published of itself"))
+    }
+}
