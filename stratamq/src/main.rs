@@ -1,3 +1,39 @@
-//! `stratamq`: one binary, a subcommand per role.
+//! `stratamq`: one binary, a subcommand per role. Only this crate reads files, the environment and arguments.
 
-fn main() {}
+mod config;
+mod error;
+mod logs;
+mod role;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A message broker in layers: RocketMQ on top, ledgers below, etcd for who owns what.
+#[derive(Parser)]
+#[command(name = "stratamq", version, arg_required_else_help = true, max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check a configuration, or show what it comes to
+    #[command(subcommand)]
+    Config(role::config::Command),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Config(command) => role::config::run(command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("stratamq: {error}");
+            error.exit_code()
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! How values are written.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::key::Value;
+
+/// Bytes: `64MB`. KB, MB, GB and TB are powers of 1,024.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
+pub struct Size(pub u64);
+
+const UNITS: [(&str, u64); 5] =
+    [("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10), ("B", 1)];
+
+impl Value for Size {
+    fn read(text: &str) -> Result<Size, String> {
+        let wrong = || "must be a size such as 64MB or 1GB".to_string();
+        let upper = text.trim().to_uppercase().replace("IB", "B");
+        let (digits, unit) = match UNITS.iter().find(|(unit, _)| upper.ends_with(unit)) {
+            Some((unit, bytes)) => (upper.trim_end_matches(unit), *bytes),
+            None => (upper.as_str(), 1),
+        };
+        let number: u64 = digits.trim().parse().map_err(|_| wrong())?;
+        number.checked_mul(unit).map(Size).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = UNITS.iter().find(|(_, bytes)| self.0 >= *bytes && self.0 % bytes == 0);
+        match whole {
+            Some((unit, bytes)) => write!(f, "{}{unit}", self.0 / bytes),
+            None => write!(f, "{}B", self.0),
+        }
+    }
+}
+
+/// Bytes per second; `off` is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
+pub struct Rate(pub u64);
+
+impl Value for Rate {
+    fn read(text: &str) -> Result<Rate, String> {
+        let wrong = || "must be a rate such as 20MB/s".to_string();
+        let size = text.trim().strip_suffix("/s").ok_or_else(wrong)?;
+        Size::read(size).map(|size| Rate(size.0)).map_err(|_| wrong())
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", Size(self.0))
+    }
+}
+
+/// A length of time: `10s`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
+pub struct Span(pub Duration);
+
+const SPANS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+impl Value for Span {
+    fn read(text: &str) -> Result<Span, String> {
+        let wrong = || "must be a time such as 500ms, 10s, 5m, 1h or 7d".to_string();
+        let text = text.trim();
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = SPANS.iter().find(|(unit, _)| *unit == &text[digits.len()..]).ok_or_else(wrong)?;
+        let number: u64 = digits.parse().map_err(|_| wrong())?;
+        number.checked_mul(unit.1).map(|ms| Span(Duration::from_millis(ms))).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        let whole = SPANS.iter().rev().find(|(_, length)| ms >= *length && ms % length == 0);
+        match whole {
+            Some((unit, length)) => write!(f, "{}{unit}", ms / length),
+            None => write!(f, "{ms}ms"),
+        }
+    }
+}
+
+impl Value for String {
+    fn read(text: &str) -> Result<String, String> {
+        Ok(text.trim().into())
+    }
+}
+
+impl Value for bool {
+    fn read(text: &str) -> Result<bool, String> {
+        match text.trim() {
+            "true" | "on" | "yes" => Ok(true),
+            "false" | "off" | "no" => Ok(false),
+            _ => Err("must be true or false".into()),
+        }
+    }
+}
+
+impl Value for u64 {
+    fn read(text: &str) -> Result<u64, String> {
+        text.trim().parse().map_err(|_| "must be a whole number".into())
+    }
+}
+
+/// `host:port`; empty where a role may do without.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd)]
+pub struct Address(String);
+
+impl Address {
+    pub fn get(&self) -> Option<&str> {
+        (!self.0.is_empty()).then_some(self.0.as_str())
+    }
+
+    pub fn host(&self) -> &str {
+        self.0.rsplit_once(':').map_or("", |(host, _)| host)
+    }
+
+    pub fn port(&self) -> &str {
+        self.0.rsplit_once(':').map_or("", |(_, port)| port)
+    }
+
+    /// Bound to, it means every interface; dialled, it means nothing.
+    pub fn is_wildcard(&self) -> bool {
+        matches!(self.host(), "0.0.0.0" | "[::]" | "*")
+    }
+}
+
+impl Value for Address {
+    fn read(text: &str) -> Result<Address, String> {
+        let text = text.trim();
+        let wrong = || "must be host:port, as in 127.0.0.1:3181".to_string();
+        if text.is_empty() {
+            return Ok(Address::default());
+        }
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        if host.is_empty() || host.contains(['/', ' ']) || port.parse::<u16>().is_err() {
+            return Err(wrong());
+        }
+        Ok(Address(text.into()))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Folders, separated by commas.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd)]
+pub struct Folders(pub Vec<PathBuf>);
+
+impl Value for Folders {
+    fn read(text: &str) -> Result<Folders, String> {
+        let folders: Vec<PathBuf> =
+            text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(Into::into).collect();
+        for (i, folder) in folders.iter().enumerate() {
+            if folders[..i].contains(folder) {
+                return Err(format!("names {} twice", folder.display()));
+            }
+        }
+        Ok(Folders(folders))
+    }
+}
+
+impl fmt::Display for Folders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.0.iter().map(|folder| folder.display().to_string()).collect();
+        f.write_str(&names.join(","))
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, clap::ValueEnum)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+impl Value for LogFormat {
+    fn read(text: &str) -> Result<LogFormat, String> {
+        match text.trim() {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("must be text or json".into()),
+        }
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        })
+    }
+}
+
+/// Where metadata lives: `etcd://host:port[,host:port…]/SCOPE`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd)]
+pub struct MetadataUri {
+    pub endpoints: Vec<String>,
+    /// Without slashes at its ends.
+    pub scope: String,
+}
+
+impl std::str::FromStr for MetadataUri {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<MetadataUri, String> {
+        MetadataUri::read(text)
+    }
+}
+
+impl Value for MetadataUri {
+    fn read(text: &str) -> Result<MetadataUri, String> {
+        let wrong = || "must be etcd://host:port/SCOPE, as in etcd://127.0.0.1:2379/stratamq".to_string();
+        let text = text.trim();
+        if text.starts_with("zk") {
+            return Err(
+                "is a ZooKeeper address: StrataMQ and the bookies it shares a cluster with keep metadata in \
+                        etcd (etcd://host:port/SCOPE)"
+                    .into(),
+            );
+        }
+        let rest = text.strip_prefix("etcd://").ok_or_else(wrong)?;
+        let (hosts, scope) = rest.split_once('/').ok_or_else(wrong)?;
+        let scope = scope.trim_matches('/');
+        if scope.is_empty() || hosts.is_empty() {
+            return Err(wrong());
+        }
+        let endpoints = hosts.split([',', ';']).map(|host| {
+            Address::read(host).ok().and_then(|address| address.get().map(str::to_string)).ok_or_else(wrong)
+        });
+        Ok(MetadataUri { endpoints: endpoints.collect::<Result<_, _>>()?, scope: scope.into() })
+    }
+}
+
+impl fmt::Display for MetadataUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.endpoints.is_empty() {
+            return Ok(());
+        }
+        write!(f, "etcd://{}/{}", self.endpoints.join(","), self.scope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_reads_back_as_the_same() {
+        for text in ["64MB", "1GB", "1536MB", "7B", "0B"] {
+            assert_eq!(Size::read(text).map(|s| s.to_string()), Ok(text.into()));
+        }
+        for text in ["500ms", "10s", "90s", "5m", "1h", "7d"] {
+            assert_eq!(Span::read(text).map(|s| s.to_string()), Ok(text.into()));
+        }
+        for text in ["etcd://a:1/s", "etcd://a:1,b:2/bk/cluster"] {
+            assert_eq!(MetadataUri::read(text).map(|s| s.to_string()), Ok(text.into()));
+        }
+        assert_eq!(Rate::read("20MB/s").map(|s| s.to_string()), Ok("20MB/s".into()));
+        assert_eq!(Size::read("64 MiB"), Ok(Size(64 << 20)));
+        assert_eq!(Size::read("4096"), Ok(Size(4096)));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in ["", "MB", "-1MB", "1.5GB", "99999999999TB", "12 apples"] {
+            assert!(Size::read(text).is_err(), "{text}");
+        }
+        for text in ["", "10", "s", "-1s", "10 parsecs"] {
+            assert!(Span::read(text).is_err(), "{text}");
+        }
+        for text in ["", "etcd://", "etcd://h:1", "etcd://h:1/", "etcd://h/s", "http://h:1/s", "etcd:///s"] {
+            assert!(MetadataUri::read(text).is_err(), "{text}");
+        }
+        assert!(MetadataUri::read("zk+hierarchical://h:1/ledgers").is_err_and(|e| e.contains("ZooKeeper")));
+        assert!(Folders::read("/a,/b,/a").is_err());
+    }
+}

@@ -1,0 +1,60 @@
+# Sourced by ./quickstart and ./test: what must be on the machine, and where builds go.
+# shellcheck shell=bash
+
+# Outside the checkout: a fresh clone does not compile RocksDB again.
+export CARGO_TARGET_DIR=${STRATAMQ_TARGET:-${XDG_CACHE_HOME:-$HOME/.cache}/stratamq/target}
+rust_needed=1.95
+
+say() { printf '%s\n' "$*"; }
+fail() { printf '%s\n' "$*" >&2; exit 1; }
+
+# install PACKAGE…: with apt as root (or a sudo that asks nothing), else says what to type.
+install() {
+    local apt="apt-get install -y --no-install-recommends $*" root=
+    [ "$(id -u)" = 0 ] || root="sudo -n"
+    if ! command -v apt-get >/dev/null || ! $root true 2>/dev/null; then
+        fail "Missing: $*. Run as root:  apt-get update && $apt   and start again."
+    fi
+    say "Installing $* …"
+    # A list may be stale, or absent on a fresh machine: try, refresh, try again.
+    DEBIAN_FRONTEND=noninteractive $root $apt >/dev/null 2>&1 && return
+    $root apt-get update >/dev/null || fail "apt-get update failed: is there a network?"
+    DEBIAN_FRONTEND=noninteractive $root $apt >/dev/null || fail "Could not install $*. Try:  $apt"
+}
+
+# need COMMAND PACKAGE…
+need() {
+    local command=$1
+    shift
+    command -v "$command" >/dev/null || PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null || install "$@"
+}
+
+rust_is_new_enough() {
+    local have
+    have=$(cd "$root" && cargo --version 2>/dev/null | cut -d' ' -f2) || return 1
+    [ -n "$have" ] && [ "$(printf '%s\n' "$rust_needed" "$have" | sort -V | head -1)" = "$rust_needed" ]
+}
+
+need_rust() {
+    # shellcheck disable=SC1091
+    [ ! -f "$HOME/.cargo/env" ] || . "$HOME/.cargo/env"
+    rust_is_new_enough && return
+    need curl curl ca-certificates
+    if command -v rustup >/dev/null; then
+        rustup update stable && rustup default stable
+    else
+        say "Installing Rust with rustup, into $HOME/.cargo …"
+        curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal -c rustfmt -c clippy
+        # shellcheck disable=SC1091
+        [ ! -f "$HOME/.cargo/env" ] || . "$HOME/.cargo/env"
+    fi
+    rust_is_new_enough || fail "Rust $rust_needed or newer is needed. Install it from https://rustup.rs and start again."
+}
+
+# What compiling takes: a C++ compiler and libclang for RocksDB, protoc for etcd's and BookKeeper's messages.
+need_compilers() {
+    need c++ g++ libc6-dev
+    ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1 || install libclang-dev
+    need protoc protobuf-compiler
+    need_rust
+}
