@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn it_passes_the_suite() -> io::Result<()> {
+    fn conformance_of_the_folder() -> io::Result<()> {
         let (_home, folder) = folder()?;
         crate::suite::run(&folder)
     }

@@ -25,7 +25,7 @@ fn prepared(seed: u64) -> io::Result<(Device, Arc<dyn File>)> {
 }
 
 #[test]
-fn it_passes_the_suite() -> io::Result<()> {
+fn conformance_of_the_device() -> io::Result<()> {
     crate::suite::run(&*Device::new(1, MB).mount())
 }
 
