@@ -1,0 +1,119 @@
+//! What was agreed: every committed change of metadata, in the order of commits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use metadata::schema::{LedgerMetadata, Scope, State, check_transition};
+use protocol::{BookieId, EntryId, LedgerId};
+
+use super::Model;
+
+#[derive(Default)]
+pub struct Metadata {
+    pub ledgers: BTreeMap<LedgerId, LedgerMetadata>,
+    deleted: BTreeSet<LedgerId>,
+}
+
+impl Metadata {
+    /// The bookies that metadata names for an entry, in the order of its write set; empty if there is no such ledger.
+    pub fn write_set(&self, ledger: LedgerId, entry: EntryId) -> Vec<BookieId> {
+        let Some(metadata) = self.ledgers.get(&ledger) else { return Vec::new() };
+        let Some(segment) = metadata.segment_of(entry).and_then(|at| metadata.segments.get(at)) else {
+            return Vec::new();
+        };
+        let size = segment.ensemble.len() as u64;
+        let first = entry.0 as u64 % size.max(1);
+        let places = (0..u64::from(metadata.write_quorum)).map(|i| ((first + i) % size) as usize);
+        places.filter_map(|place| segment.ensemble.get(place)).cloned().collect()
+    }
+
+    /// Whether the ensemble that metadata names for `entry` contains `bookie`.
+    pub fn names(&self, ledger: LedgerId, entry: EntryId, bookie: &BookieId) -> bool {
+        let segment = self.ledgers.get(&ledger).and_then(|m| m.segments.get(m.segment_of(entry)?));
+        segment.is_some_and(|segment| segment.ensemble.contains(bookie))
+    }
+
+    pub fn state(&self, ledger: LedgerId) -> Option<State> {
+        self.ledgers.get(&ledger).map(|metadata| metadata.state)
+    }
+
+    /// The end of a closed ledger.
+    pub fn closed_at(&self, ledger: LedgerId) -> Option<EntryId> {
+        match self.state(ledger) {
+            Some(State::Closed { last, .. }) => Some(last),
+            _ => None,
+        }
+    }
+}
+
+impl Model {
+    /// A committed change of one key.
+    pub fn committed(&mut self, scope: &Scope, key: &str, value: Option<&Bytes>) {
+        let Some(ledger) = scope.ledger_of(key) else { return };
+        let Some(value) = value else {
+            self.metadata.ledgers.remove(&ledger);
+            self.metadata.deleted.insert(ledger);
+            self.count("ledgers deleted");
+            return;
+        };
+        let new = match LedgerMetadata::decode(ledger, value) {
+            Ok(new) => new,
+            Err(error) => return self.violation("I16", error.to_string()),
+        };
+        if self.metadata.deleted.contains(&ledger) {
+            self.violation("I17", format!("ledger {ledger} was deleted, and its id is used again"));
+        }
+        let old = self.metadata.ledgers.insert(ledger, new.clone());
+        if let Err(wrong) = check_transition(old.as_ref(), Some(&new)) {
+            self.violation("I16", format!("ledger {ledger}: {wrong}"));
+        }
+        if let State::Closed { last, length } = new.state
+            && old.as_ref().is_none_or(|old| !old.is_closed())
+        {
+            self.count("ledgers closed");
+            if old.is_some_and(|old| old.state == State::InRecovery) {
+                self.count("ledgers closed by recovery");
+            }
+            self.closed(ledger, last, length);
+        }
+    }
+
+    /// A ledger has just been closed: what its end must agree with.
+    fn closed(&mut self, ledger: LedgerId, last: EntryId, length: i64) {
+        let acked = self.ledgers.acknowledged(ledger);
+        if acked > last {
+            let text = format!("ledger {ledger} was closed at {last}, but {acked} had been acknowledged");
+            self.violation("I5", text);
+        }
+        let mut sum = 0;
+        for entry in (0..=last.0).map(EntryId) {
+            match self.wire.value(ledger, entry) {
+                Some(value) => sum += value.len as i64,
+                None => {
+                    let text = format!("ledger {ledger} was closed at {last}, but nobody ever sent entry {entry}");
+                    return self.violation("I5", text);
+                }
+            }
+            self.check_copies(ledger, entry, "was closed");
+        }
+        if sum != length {
+            let text = format!("ledger {ledger} was closed at {last} with length {length}, its payloads sum to {sum}");
+            self.violation("I7", text);
+        }
+    }
+
+    /// Whether at least Qa of the recorded write set have acknowledged an entry.
+    pub(super) fn check_copies(&mut self, ledger: LedgerId, entry: EntryId, when: &str) {
+        let Some(wanted) = self.metadata.ledgers.get(&ledger).map(|m| m.ack_quorum as usize) else { return };
+        let set = self.metadata.write_set(ledger, entry);
+        let have = set.iter().filter(|bookie| self.wire.has_acknowledged(bookie, ledger, entry)).count();
+        if have < wanted {
+            let names: Vec<&str> = set.iter().map(BookieId::as_str).collect();
+            let text = format!(
+                "ledger {ledger} {when}, but entry {entry} was acknowledged by {have} of its recorded bookies ({}), not {wanted}",
+                names.join(", ")
+            );
+            self.violation("I8", text);
+        }
+    }
+}
