@@ -51,6 +51,12 @@ pub trait File: Send + Sync {
     /// Fills `buffer` from `position`; shorter only at the end of the file.
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
+    /// The same without waiting for the disk: `None` if it would have to (then `buffer` holds anything). Where the
+    /// file system cannot tell, it waits.
+    fn try_read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        self.read_at(position, buffer).map(Some)
+    }
+
     fn size(&self) -> io::Result<u64>;
 }
 

@@ -1,13 +1,13 @@
 //! A folder of the machine.
 
 use std::fs::{self, File as OsFile, OpenOptions, TryLockError};
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, fallocate, fdatasync, statvfs};
-use rustix::io::{Errno, pwritev};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev};
 
 use crate::{Disk, File, Space};
 
@@ -196,6 +196,21 @@ impl File for RealFile {
             }
         }
         Ok(filled)
+    }
+
+    fn try_read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let wanted = (buffer.len() as u64).min(self.size.saturating_sub(position)) as usize;
+        let Some(within) = buffer.get_mut(..wanted) else { return Ok(None) };
+        if wanted == 0 {
+            return Ok(Some(0));
+        }
+        match preadv2(&self.file, &mut [IoSliceMut::new(within)], position, ReadWriteFlags::NOWAIT) {
+            Ok(n) if n == wanted => Ok(Some(n)),
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            // This file system cannot say whether it would wait.
+            Err(Errno::OPNOTSUPP) => self.read_at(position, buffer).map(Some),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn size(&self) -> io::Result<u64> {

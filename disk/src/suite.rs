@@ -54,6 +54,10 @@ fn what_was_written_is_read(disk: &dyn Disk) -> io::Result<()> {
     }
     file.write_at(7, &[])?;
     assert_eq!(read(&file, 0, 100_000)?, expected);
+    let mut some = [0xee; 600];
+    if let Some(filled) = file.try_read_at(99_700, &mut some)? {
+        assert_eq!(some[..filled], expected[99_700..]);
+    }
     file.sync()?;
     disk.sync_folder()?;
     let again = disk.open("data")?;

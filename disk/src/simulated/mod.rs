@@ -405,6 +405,11 @@ impl File for Open {
         }
     }
 
+    fn try_read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let cold = self.device.state.lock().rng.random_ratio(1, 4);
+        if cold { Ok(None) } else { self.read_at(position, buffer).map(Some) }
+    }
+
     fn size(&self) -> io::Result<u64> {
         Ok(self.content.lock().size())
     }
