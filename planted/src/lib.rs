@@ -33,6 +33,8 @@ bugs! {
     NegativeAnswerBeforeFence,
     /// The write set is computed with the entry id narrowed to 32 bits.
     NarrowModulus,
+    /// A writer acknowledges an entry that one bookie fewer than the ack quorum has.
+    AckBeforeQuorum,
     /// A compare-and-swap that timed out is taken as failed instead of read again.
     TimeoutTakenAsFailure,
 }
