@@ -1,0 +1,367 @@
+//! The metadata store as processes see it: slow, out of reach, ambiguous, forgetful of watchers. Inside is the real
+//! embedded store on a simulated disk.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use metadata::store::{Change, Doing, Page, Watch};
+use metadata::{Error, KeyValue, LeaseId, Op, Revision, Scope, Store, Txn, TxnOutcome};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use crate::chance::Chance;
+use crate::judge::Judge;
+use crate::process::{Process, ProcessId};
+use crate::trace::Trace;
+
+/// How metadata behaves in this run. Probabilities are per call.
+#[derive(Clone, Debug, Default)]
+pub struct Moods {
+    pub latency_us: (u64, u64),
+    /// A transaction whose outcome is not told: applied, lost, or applied later.
+    pub ambiguous: f64,
+    pub unavailable: f64,
+    /// A call that takes up to `slow_ms`.
+    pub slow: f64,
+    pub slow_ms: u64,
+    /// A watch that loses its place, per change.
+    pub lost_watches: f64,
+    /// A page of fewer entries than asked for.
+    pub short_pages: f64,
+    /// A listing of ledgers that leaves some out: what garbage collection must survive.
+    pub incomplete_listings: f64,
+}
+
+/// The store itself: what all processes share.
+pub struct MetaStore {
+    pub scope: Scope,
+    chance: Chance,
+    judge: Arc<Judge>,
+    trace: Arc<Trace>,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+struct State {
+    moods: Moods,
+    /// None while the store is down.
+    inner: Option<Arc<dyn Store>>,
+    cut: std::collections::BTreeSet<ProcessId>,
+    /// What the judge has been told is stored.
+    known: BTreeMap<String, (Revision, Bytes)>,
+    leases: BTreeMap<LeaseId, ProcessId>,
+}
+
+/// One process's connection.
+pub struct Client {
+    store: Arc<MetaStore>,
+    process: Arc<Process>,
+}
+
+impl MetaStore {
+    pub fn new(scope: Scope, moods: Moods, chance: Chance, judge: Arc<Judge>, trace: Arc<Trace>) -> Arc<MetaStore> {
+        let state = State {
+            moods,
+            inner: None,
+            cut: Default::default(),
+            known: BTreeMap::new(),
+            leases: BTreeMap::new(),
+        };
+        Arc::new(MetaStore { scope, chance, judge, trace, state: Mutex::new(state), changed: Notify::new() })
+    }
+
+    pub fn client(self: &Arc<MetaStore>, process: &Arc<Process>) -> Arc<Client> {
+        Arc::new(Client { store: self.clone(), process: process.clone() })
+    }
+
+    pub fn set_moods(&self, change: impl FnOnce(&mut Moods)) {
+        change(&mut self.state.lock().moods);
+    }
+
+    /// The store goes down (`None`) or comes back.
+    pub fn set_inner(&self, inner: Option<Arc<dyn Store>>) {
+        self.state.lock().inner = inner;
+        self.changed.notify_waiters();
+    }
+
+    pub fn inner(&self) -> Option<Arc<dyn Store>> {
+        self.state.lock().inner.clone()
+    }
+
+    /// A process cannot reach the store any more.
+    pub fn cut(&self, process: ProcessId) {
+        self.state.lock().cut.insert(process);
+    }
+
+    pub fn mend(&self) {
+        self.state.lock().cut.clear();
+        self.changed.notify_waiters();
+    }
+
+    /// Ends a lease before its time.
+    pub async fn expire_a_lease(&self) -> bool {
+        let leases: Vec<LeaseId> = self.state.lock().leases.keys().copied().collect();
+        let (Some(lease), Some(inner)) = (self.chance.pick(&leases), self.inner()) else { return false };
+        self.state.lock().leases.remove(lease);
+        inner.revoke(*lease).await.is_ok()
+    }
+
+    /// Tells the judge all that has changed since it last heard.
+    pub async fn tell_judge(&self) -> Result<(), Error> {
+        let Some(inner) = self.inner() else { return Ok(()) };
+        let mut stored = BTreeMap::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = inner.range(self.scope.as_str(), after.as_deref(), 1000).await?;
+            stored.extend(page.entries.iter().map(|kv| (kv.key.clone(), (kv.modified, kv.value.clone()))));
+            match page.entries.last() {
+                Some(last) if page.more => after = Some(last.key.clone()),
+                _ => break,
+            }
+        }
+        self.tell_changes(stored);
+        Ok(())
+    }
+
+    fn tell_changes(&self, stored: BTreeMap<String, (Revision, Bytes)>) {
+        let known = std::mem::replace(&mut self.state.lock().known, stored.clone());
+        for (key, (revision, value)) in &stored {
+            if known.get(key).is_none_or(|(before, _)| before != revision) {
+                self.judge.hear(|model| model.committed(&self.scope, key, Some(value)));
+            }
+        }
+        for key in known.keys().filter(|key| !stored.contains_key(*key)) {
+            self.judge.hear(|model| model.committed(&self.scope, key, None));
+        }
+    }
+
+    /// A transaction that was done at `revision`.
+    fn tell_txn(&self, txn: &Txn, revision: Revision) {
+        for op in &txn.ops {
+            let mut state = self.state.lock();
+            match op {
+                Op::Put { key, value, .. } => {
+                    // The store does things in order; answers may be heard out of order.
+                    if state.known.get(key).is_some_and(|(known, _)| *known >= revision) {
+                        continue;
+                    }
+                    state.known.insert(key.clone(), (revision, value.clone()));
+                    drop(state);
+                    self.trace.note(&format!("metadata {}: {key} ({} bytes)", revision.0, value.len()));
+                    self.judge.hear(|model| model.committed(&self.scope, key, Some(value)));
+                }
+                Op::Delete { key } => {
+                    let was = state.known.remove(key).is_some();
+                    drop(state);
+                    self.trace.note(&format!("metadata {}: {key} deleted", revision.0));
+                    if was {
+                        self.judge.hear(|model| model.committed(&self.scope, key, None));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn apply(&self, txn: Txn) -> Result<TxnOutcome, Error> {
+        let Some(inner) = self.inner() else {
+            return Err(Error::Unavailable("simulated: the store is down".into()));
+        };
+        let outcome = inner.txn(txn.clone()).await;
+        if let Ok(TxnOutcome::Done(revision)) = &outcome {
+            self.tell_txn(&txn, *revision);
+        }
+        outcome
+    }
+
+    fn moods(&self) -> Moods {
+        self.state.lock().moods.clone()
+    }
+
+    fn is_cut(&self, process: ProcessId) -> bool {
+        let state = self.state.lock();
+        state.cut.contains(&process) || state.inner.is_none()
+    }
+}
+
+const GIVE_UP: Duration = Duration::from_secs(5);
+
+impl Client {
+    /// The way to the store: takes time, and may not get there.
+    async fn there(&self) -> Result<Arc<dyn Store>, Error> {
+        self.process.awake().await;
+        let moods = self.store.moods();
+        let chance = &self.store.chance;
+        sleep(chance.micros(moods.latency_us.0..moods.latency_us.1)).await;
+        if chance.hits(moods.slow) {
+            sleep(chance.millis(0..moods.slow_ms)).await;
+        }
+        if self.store.is_cut(self.process.id) {
+            sleep(GIVE_UP).await;
+            return Err(Error::Unavailable("simulated: the store does not answer".into()));
+        }
+        if chance.hits(moods.unavailable) {
+            return Err(Error::Unavailable("simulated: the store is out of reach for a moment".into()));
+        }
+        self.process.awake().await;
+        let down = || Error::Unavailable("simulated: the store is down".into());
+        self.store.inner().ok_or_else(down)
+    }
+
+    /// The way back.
+    async fn back(&self) {
+        let moods = self.store.moods();
+        let chance = &self.store.chance;
+        sleep(chance.micros(moods.latency_us.0..moods.latency_us.1)).await;
+        if chance.hits(moods.slow) {
+            sleep(chance.millis(0..moods.slow_ms)).await;
+        }
+        self.process.awake().await;
+    }
+
+    async fn ambiguous(&self, txn: Txn) -> Result<TxnOutcome, Error> {
+        let chance = &self.store.chance;
+        match chance.index(3) {
+            0 => {
+                self.store.trace.note("a transaction is done, its sender does not hear of it");
+                self.store.apply(txn).await?;
+            }
+            1 => self.store.trace.note("a transaction is lost, its sender does not hear of it"),
+            _ => {
+                self.store.trace.note("a transaction is done later, its sender does not hear of it");
+                let (store, delay) = (self.store.clone(), chance.millis(0..8000));
+                tokio::spawn(async move {
+                    sleep(delay).await;
+                    // Whoever sent it has been told that nobody knows.
+                    let _ = store.apply(txn).await;
+                });
+            }
+        }
+        self.back().await;
+        Err(Error::Ambiguous("simulated: the store did not answer".into()))
+    }
+}
+
+impl Store for Client {
+    fn get<'a>(&'a self, key: &'a str) -> Doing<'a, Option<KeyValue>> {
+        Box::pin(async move {
+            let found = self.there().await?.get(key).await;
+            self.back().await;
+            found
+        })
+    }
+
+    fn range<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Doing<'a, Page> {
+        Box::pin(async move {
+            let inner = self.there().await?;
+            let chance = &self.store.chance;
+            let moods = self.store.moods();
+            let limit = match chance.hits(moods.short_pages) {
+                true => limit.min(1 + chance.index(5)),
+                false => limit,
+            };
+            let mut page = inner.range(prefix, after, limit).await?;
+            if chance.hits(moods.incomplete_listings) {
+                page.entries.retain(|kv| self.store.scope.ledger_of(&kv.key).is_none() || !chance.hits(0.3));
+            }
+            self.back().await;
+            Ok(page)
+        })
+    }
+
+    fn txn(&self, txn: Txn) -> Doing<'_, TxnOutcome> {
+        Box::pin(async move {
+            self.there().await?;
+            if self.store.chance.hits(self.store.moods().ambiguous) {
+                return self.ambiguous(txn).await;
+            }
+            // A process that dies now has sent it all the same.
+            let outcome = self.store.apply(txn).await;
+            self.back().await;
+            if self.store.is_cut(self.process.id) {
+                sleep(GIVE_UP).await;
+                return Err(Error::Ambiguous("simulated: the answer did not come back".into()));
+            }
+            outcome
+        })
+    }
+
+    fn grant(&self, ttl: Duration) -> Doing<'_, LeaseId> {
+        Box::pin(async move {
+            let lease = self.there().await?.grant(ttl).await?;
+            self.store.state.lock().leases.insert(lease, self.process.id);
+            self.back().await;
+            Ok(lease)
+        })
+    }
+
+    fn renew(&self, lease: LeaseId) -> Doing<'_, ()> {
+        Box::pin(async move {
+            let renewed = self.there().await?.renew(lease).await;
+            self.back().await;
+            renewed
+        })
+    }
+
+    fn revoke(&self, lease: LeaseId) -> Doing<'_, ()> {
+        Box::pin(async move {
+            let revoked = self.there().await?.revoke(lease).await;
+            self.store.state.lock().leases.remove(&lease);
+            self.back().await;
+            revoked
+        })
+    }
+
+    fn watch<'a>(&'a self, prefix: &'a str, from: Revision) -> Doing<'a, Box<dyn Watch>> {
+        Box::pin(async move {
+            let inner = self.there().await?.watch(prefix, from).await?;
+            let watch = Watching { store: self.store.clone(), process: self.process.clone(), inner, lost: false };
+            Ok(Box::new(watch) as Box<dyn Watch>)
+        })
+    }
+}
+
+struct Watching {
+    store: Arc<MetaStore>,
+    process: Arc<Process>,
+    inner: Box<dyn Watch>,
+    lost: bool,
+}
+
+impl Watch for Watching {
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Change> + Send + '_>> {
+        Box::pin(async move {
+            loop {
+                self.process.awake().await;
+                if self.lost {
+                    return Change::Lost;
+                }
+                // A store that went down takes its watches along.
+                let changed = self.store.changed.notified();
+                if self.store.is_cut(self.process.id) {
+                    if timeout(GIVE_UP, changed).await.is_err() {
+                        self.lost = true;
+                    }
+                    continue;
+                }
+                let change = tokio::select! {
+                    biased;
+                    change = self.inner.next() => change,
+                    () = changed => continue,
+                };
+                if change == Change::Lost || self.store.chance.hits(self.store.moods().lost_watches) {
+                    self.lost = true;
+                    return Change::Lost;
+                }
+                if self.process.is_dead() {
+                    pending::<()>().await;
+                }
+                return change;
+            }
+        })
+    }
+}
