@@ -64,7 +64,13 @@ pub struct Client {
 }
 
 impl MetaStore {
-    pub fn new(scope: Scope, moods: Moods, chance: Chance, judge: Arc<Judge>, trace: Arc<Trace>) -> Arc<MetaStore> {
+    pub fn new(
+        scope: Scope,
+        moods: Moods,
+        chance: Chance,
+        judge: Arc<Judge>,
+        trace: Arc<Trace>,
+    ) -> Arc<MetaStore> {
         let state = State {
             moods,
             inner: None,
@@ -279,8 +285,10 @@ impl Store for Client {
             if self.store.chance.hits(self.store.moods().ambiguous) {
                 return self.ambiguous(txn).await;
             }
-            // A process that dies now has sent it all the same.
-            let outcome = self.store.apply(txn).await;
+            // A caller that stops waiting, or dies, has sent it all the same.
+            let store = self.store.clone();
+            let sent = tokio::spawn(async move { store.apply(txn).await });
+            let outcome = sent.await.unwrap_or_else(|error| Err(Error::Ambiguous(error.to_string())));
             self.back().await;
             if self.store.is_cut(self.process.id) {
                 sleep(GIVE_UP).await;
@@ -319,7 +327,8 @@ impl Store for Client {
     fn watch<'a>(&'a self, prefix: &'a str, from: Revision) -> Doing<'a, Box<dyn Watch>> {
         Box::pin(async move {
             let inner = self.there().await?.watch(prefix, from).await?;
-            let watch = Watching { store: self.store.clone(), process: self.process.clone(), inner, lost: false };
+            let watch =
+                Watching { store: self.store.clone(), process: self.process.clone(), inner, lost: false };
             Ok(Box::new(watch) as Box<dyn Watch>)
         })
     }

@@ -196,7 +196,7 @@ impl Network {
         if self.chance.hits(weather.spikes) {
             delay += self.chance.millis(0..weather.spike_ms);
         }
-        let when = last.map_or(Instant::now(), |last| last.max(Instant::now())) .max(Instant::now() + delay);
+        let when = last.map_or(Instant::now(), |last| last.max(Instant::now())).max(Instant::now() + delay);
         *last = Some(when);
         when
     }
@@ -287,7 +287,8 @@ impl Network {
             let Parcel { call, generation, request } = parcel;
             network.trace.record(&Event::Arrived { to: &pair.1, call, request: &request });
             let arrival = network.judge.hear(|model| model.arrived(&pair.1, &request));
-            let back = Back { network: network.clone(), pair, call, generation, arrival, by: listener.process };
+            let back =
+                Back { network: network.clone(), pair, call, generation, arrival, by: listener.process };
             listener.serves.serve(request, ReplyTo::new(Arc::new(back), call));
         });
     }
@@ -306,7 +307,8 @@ impl Network {
         };
         let (network, pair) = (self.clone(), pair.clone());
         self.agenda.at(when, move || {
-            let waiting = network.state.lock().links.get_mut(&pair).and_then(|link| link.waiting.remove(&call));
+            let waiting =
+                network.state.lock().links.get_mut(&pair).and_then(|link| link.waiting.remove(&call));
             if let Some(to) = waiting {
                 network.trace.record(&Event::Replied { to: pair.0, from: &pair.1, call, reply: &reply });
                 to.answer(reply);
@@ -333,7 +335,12 @@ impl Replies for Back {
         let network = &self.network;
         network.judge.hear(|model| model.answered(&self.pair.1, &self.arrival, &reply));
         network.trace.record(&Event::Answered { by: &self.pair.1, call: self.call, reply: &reply });
-        let same = network.state.lock().links.get(&self.pair).is_some_and(|l| l.generation == self.generation && !l.breaking);
+        let same = network
+            .state
+            .lock()
+            .links
+            .get(&self.pair)
+            .is_some_and(|l| l.generation == self.generation && !l.breaking);
         if !same || self.call == 0 {
             return;
         }

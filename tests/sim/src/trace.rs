@@ -13,10 +13,28 @@ use tokio::time::Instant;
 use crate::process::ProcessId;
 
 pub enum Event<'a> {
-    Sent { from: ProcessId, to: &'a BookieId, call: u64, request: &'a Request },
-    Arrived { to: &'a BookieId, call: u64, request: &'a Request },
-    Answered { by: &'a BookieId, call: u64, reply: &'a Reply },
-    Replied { to: ProcessId, from: &'a BookieId, call: u64, reply: &'a Reply },
+    Sent {
+        from: ProcessId,
+        to: &'a BookieId,
+        call: u64,
+        request: &'a Request,
+    },
+    Arrived {
+        to: &'a BookieId,
+        call: u64,
+        request: &'a Request,
+    },
+    Answered {
+        by: &'a BookieId,
+        call: u64,
+        reply: &'a Reply,
+    },
+    Replied {
+        to: ProcessId,
+        from: &'a BookieId,
+        call: u64,
+        reply: &'a Reply,
+    },
     /// A fault, a step of a scenario, what a client was told.
     Note(&'a str),
 }
@@ -66,10 +84,14 @@ impl Event<'_> {
 
     fn text(&self) -> String {
         match self {
-            Event::Sent { from, to, call, request } => format!("p{} → {to} #{call} {}", from.0, asked(request)),
+            Event::Sent { from, to, call, request } => {
+                format!("p{} → {to} #{call} {}", from.0, asked(request))
+            }
             Event::Arrived { to, call, request } => format!("     {to} has #{call} {}", asked(request)),
             Event::Answered { by, call, reply } => format!("     {by} answers #{call} {}", outcome(reply)),
-            Event::Replied { to, from, call, reply } => format!("p{} ← {from} #{call} {}", to.0, outcome(reply)),
+            Event::Replied { to, from, call, reply } => {
+                format!("p{} ← {from} #{call} {}", to.0, outcome(reply))
+            }
             Event::Note(text) => format!("== {text}"),
         }
     }

@@ -41,7 +41,8 @@ impl Model {
             self.violation("I3", text);
         }
         if self.wire.value(ledger, entry) != Some(value) {
-            let text = format!("ledger {ledger}: entry {entry} was acknowledged with other bytes than were sent");
+            let text =
+                format!("ledger {ledger}: entry {entry} was acknowledged with other bytes than were sent");
             self.violation("I2", text);
         }
         self.check_end(ledger, entry, "acknowledged");
@@ -90,9 +91,12 @@ impl Model {
     pub fn recovered(&mut self, ledger: LedgerId, last: EntryId, length: i64) {
         self.count("recoveries finished");
         match self.metadata.ledgers.get(&ledger).map(|metadata| metadata.state) {
-            Some(metadata::State::Closed { last: agreed, length: sum }) if (agreed, sum) == (last, length) => {}
+            Some(metadata::State::Closed { last: agreed, length: sum })
+                if (agreed, sum) == (last, length) => {}
             Some(state) => {
-                let text = format!("ledger {ledger}: a recoverer says it ends at {last} ({length} bytes), metadata says {state:?}");
+                let text = format!(
+                    "ledger {ledger}: a recoverer says it ends at {last} ({length} bytes), metadata says {state:?}"
+                );
                 self.violation("I14", text);
             }
             None => {}
@@ -122,7 +126,8 @@ impl Model {
         if let Some(last) = self.metadata.closed_at(ledger)
             && entry > last
         {
-            let text = format!("ledger {ledger}: entry {entry} was {what} after the ledger was closed at {last}");
+            let text =
+                format!("ledger {ledger}: entry {entry} was {what} after the ledger was closed at {last}");
             self.violation("I5", text);
         }
     }

@@ -71,7 +71,9 @@ impl Model {
             self.violation("I16", format!("log {name}: epoch {epoch:?} was given twice"));
         }
         if acknowledged < known {
-            let text = format!("log {name}: the owner of {epoch:?} begins at {acknowledged}, {known} had been acknowledged");
+            let text = format!(
+                "log {name}: the owner of {epoch:?} begins at {acknowledged}, {known} had been acknowledged"
+            );
             self.violation("I1", text);
         }
     }
@@ -85,7 +87,9 @@ impl Model {
         log.acknowledged = log.acknowledged.max(at.after(value.len));
         let wrong = log.note(at, value);
         if epoch < newest && new {
-            let text = format!("log {name}: the owner of {epoch:?} had {at} acknowledged although {newest:?} owns the log");
+            let text = format!(
+                "log {name}: the owner of {epoch:?} had {at} acknowledged although {newest:?} owns the log"
+            );
             self.violation("I10", text);
         }
         if let Some(wrong) = wrong {
@@ -109,6 +113,9 @@ impl Model {
 
     /// Something that was acknowledged could not be read although nothing prevents it.
     pub fn log_lost(&mut self, name: &LogName, at: Position, why: &str) {
-        self.violation("I1", format!("log {name}: position {at} was acknowledged, and cannot be read: {why}"));
+        self.violation(
+            "I1",
+            format!("log {name}: position {at} was acknowledged, and cannot be read: {why}"),
+        );
     }
 }

@@ -90,14 +90,17 @@ impl Model {
             match self.wire.value(ledger, entry) {
                 Some(value) => sum += value.len as i64,
                 None => {
-                    let text = format!("ledger {ledger} was closed at {last}, but nobody ever sent entry {entry}");
+                    let text =
+                        format!("ledger {ledger} was closed at {last}, but nobody ever sent entry {entry}");
                     return self.violation("I5", text);
                 }
             }
             self.check_copies(ledger, entry, "was closed");
         }
         if sum != length {
-            let text = format!("ledger {ledger} was closed at {last} with length {length}, its payloads sum to {sum}");
+            let text = format!(
+                "ledger {ledger} was closed at {last} with length {length}, its payloads sum to {sum}"
+            );
             self.violation("I7", text);
         }
     }

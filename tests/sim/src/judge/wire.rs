@@ -48,9 +48,9 @@ impl Wire {
 
     /// Everything that bookies said they hold.
     pub fn acknowledged(&self) -> impl Iterator<Item = (&BookieId, LedgerId, EntryId)> {
-        self.told
-            .iter()
-            .flat_map(|((bookie, ledger), told)| told.acknowledged.iter().map(move |entry| (bookie, *ledger, *entry)))
+        self.told.iter().flat_map(|((bookie, ledger), told)| {
+            told.acknowledged.iter().map(move |entry| (bookie, *ledger, *entry))
+        })
     }
 }
 
@@ -75,7 +75,9 @@ impl Model {
         // does not know that its ledger is closed does not know of repairs either.
         let closed = self.metadata.state(*ledger).is_none_or(|state| matches!(state, State::Closed { .. }));
         if !options.recovery && !closed && !self.metadata.write_set(*ledger, *entry).contains(bookie) {
-            let text = format!("ledger {ledger}: entry {entry} was sent to {bookie}, which metadata does not name for it");
+            let text = format!(
+                "ledger {ledger}: entry {entry} was sent to {bookie}, which metadata does not name for it"
+            );
             self.violation("I9", text);
         }
     }
@@ -125,7 +127,9 @@ impl Model {
             Arrival::Read { ledger, entry, fencing, had } => {
                 self.answered_read(bookie, (*ledger, *entry), *fencing, *had, reply);
             }
-            Arrival::Last { ledger, fencing, had } => self.answered_last(bookie, *ledger, *fencing, *had, reply),
+            Arrival::Last { ledger, fencing, had } => {
+                self.answered_last(bookie, *ledger, *fencing, *had, reply)
+            }
             Arrival::List { ledger, had } => self.answered_list(bookie, *ledger, had, reply),
             Arrival::Other => {}
         }
@@ -140,11 +144,15 @@ impl Model {
         told.acknowledged.insert(entry);
         let denied = told.denied.contains(&entry);
         if fenced && !recovery {
-            let text = format!("{bookie} took entry {entry} of ledger {ledger} after it had answered a fencing read");
+            let text = format!(
+                "{bookie} took entry {entry} of ledger {ledger} after it had answered a fencing read"
+            );
             self.violation("I11", text);
         }
         if denied && !recovery {
-            let text = format!("{bookie} took entry {entry} of ledger {ledger} after it had told a recoverer that it has none");
+            let text = format!(
+                "{bookie} took entry {entry} of ledger {ledger} after it had told a recoverer that it has none"
+            );
             self.violation("I12", text);
         }
     }
@@ -168,7 +176,9 @@ impl Model {
             }
             Err(Failure::Refused(Refusal::NoLedger | Refusal::NoEntry)) => {
                 if had && self.must_have(bookie, ledger, entry) {
-                    let text = format!("{bookie} acknowledged entry {entry} of ledger {ledger}, and says now that it has none");
+                    let text = format!(
+                        "{bookie} acknowledged entry {entry} of ledger {ledger}, and says now that it has none"
+                    );
                     self.violation("B1", text);
                 }
                 if fencing {
@@ -200,7 +210,9 @@ impl Model {
             && said < had
             && self.must_have(bookie, ledger, had)
         {
-            let text = format!("{bookie} acknowledged entry {had} of ledger {ledger}, and says now that {said} is its last");
+            let text = format!(
+                "{bookie} acknowledged entry {had} of ledger {ledger}, and says now that {said} is its last"
+            );
             self.violation("B1", text);
         }
         if let Ok(Answer::Entry { body, .. }) = reply {
@@ -218,12 +230,15 @@ impl Model {
             Err(Failure::Refused(Refusal::NoLedger | Refusal::NoEntry)) => &[],
             _ => return,
         };
-        let missing =
-            had.iter().find(|entry| !runs.iter().any(|(first, last)| first <= *entry && *entry <= last)).copied();
+        let missing = had
+            .iter()
+            .find(|entry| !runs.iter().any(|(first, last)| first <= *entry && *entry <= last))
+            .copied();
         if let Some(entry) = missing
             && self.must_have(bookie, ledger, entry)
         {
-            let text = format!("{bookie} acknowledged entry {entry} of ledger {ledger}, and does not list it");
+            let text =
+                format!("{bookie} acknowledged entry {entry} of ledger {ledger}, and does not list it");
             self.violation("B4", text);
         }
     }
@@ -240,7 +255,8 @@ impl Model {
             && self.payload(ledger, body).is_some_and(|value| self.wire.value(ledger, entry) == Some(value));
         // A ledger that is gone has no digest to read it by.
         if !right && self.metadata.ledgers.contains_key(&ledger) {
-            let text = format!("{bookie} returned something else for entry {entry} of ledger {ledger}: {place:?}");
+            let text =
+                format!("{bookie} returned something else for entry {entry} of ledger {ledger}: {place:?}");
             self.violation("B8", text);
         }
     }
