@@ -11,6 +11,8 @@ use protocol::BookieId;
 use protocol::bookie::{Answer, Refusal, Request};
 use tokio::sync::Notify;
 
+use crate::gather::{Wake, wake_later};
+
 /// What comes back for a request: exactly one of these, always.
 pub type Reply = Result<Answer, Failure>;
 
@@ -34,7 +36,7 @@ pub trait Bookies: Send + Sync + 'static {
     fn send(&self, bookie: &BookieId, request: Request, reply: ReplyTo);
 }
 
-/// Where replies go.
+/// Where replies go. An implementation that wakes someone SHOULD do so by [`crate::wake_later`].
 pub trait Replies: Send + Sync + 'static {
     fn answer(&self, token: u64, reply: Reply);
 }
@@ -69,7 +71,16 @@ impl Drop for ReplyTo {
 #[derive(Default)]
 pub struct Inbox {
     replies: Mutex<VecDeque<(u64, Reply)>>,
-    arrived: Notify,
+    arrived: Arc<Bell>,
+}
+
+#[derive(Default)]
+struct Bell(Notify);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
 }
 
 impl Inbox {
@@ -85,7 +96,7 @@ impl Inbox {
     /// Waits until there is at least one reply, and takes all there are.
     pub async fn take(&self) -> VecDeque<(u64, Reply)> {
         loop {
-            let arrived = self.arrived.notified();
+            let arrived = self.arrived.0.notified();
             let replies = std::mem::take(&mut *self.replies.lock());
             if !replies.is_empty() {
                 return replies;
@@ -107,7 +118,7 @@ impl Replies for Inbox {
         let first = replies.len() == 1;
         drop(replies);
         if first {
-            self.arrived.notify_one();
+            wake_later(&self.arrived);
         }
     }
 }

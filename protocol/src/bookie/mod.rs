@@ -3,10 +3,25 @@
 //! v2, v3 and our extension all decode into [`Request`] and encode from [`Outcome`], so a bookie, an in-process
 //! transport and the simulation know one language.
 
+pub mod availability;
+pub mod codes;
+pub mod extension;
+pub mod frame;
+mod outgoing;
+pub mod v2;
+//pub mod v3;
+mod wire;
+
+#[cfg(test)]
+mod golden;
+
 use bytes::{Buf, Bytes};
 
 use crate::entry::MasterKey;
 use crate::{EntryId, LedgerId};
+
+pub use outgoing::Outgoing;
+pub use wire::{Auth, Echo, FromClient, Garbage, Op, Unsendable};
 
 /// An encoded entry in two pieces, so that a writer need not copy a payload behind its header: the entry is `head`
 /// followed by `payload`. Where an entry is in one piece, `payload` is empty.
@@ -62,7 +77,8 @@ pub enum Request {
     Add { ledger: LedgerId, entry: EntryId, key: MasterKey, body: Body, options: AddOptions },
     /// Read one entry; [`EntryId::NONE`] asks for the stored entry with the highest id.
     Read { ledger: LedgerId, entry: EntryId, options: ReadOptions },
-    /// Read consecutive entries from `first`: all that exist, up to `max_count` (0: any) and `max_bytes`.
+    /// Read consecutive entries from `first`: all that exist, up to `max_count` (0: any) and `max_bytes` (the sum of
+    /// their lengths, and 4 more for each). The first is sent whatever its size.
     BatchRead { ledger: LedgerId, first: EntryId, max_count: u32, max_bytes: u64, options: ReadOptions },
     /// Read a range of bytes of one entry's encoded form (extension).
     ReadRange { ledger: LedgerId, entry: EntryId, from: u32, len: u32 },
@@ -93,9 +109,11 @@ pub struct ReadOptions {
     /// Fence the ledger first, with this key; no answer of any kind before the fence is durable.
     pub fence: Option<MasterKey>,
     pub high_priority: bool,
-    /// v3: answer also with the highest LAC known here.
+    /// Answer also with the highest LAC known here.
     pub piggyback_lac: bool,
-    /// v3 long poll: answer once the LAC known here is above this one, or after `wait_ms`.
+    /// Long poll: answer once the LAC known here is above this one, or after `wait_ms`. If the entry asked for is
+    /// [`EntryId::NONE`], the answer is the entry after `previous_lac` when the LAC known here covers it and it is
+    /// stored here, and otherwise an empty body; in both cases with the LAC.
     pub previous_lac: Option<EntryId>,
     pub wait_ms: u32,
 }
