@@ -36,6 +36,17 @@ pub enum Error {
     Invalid(String),
 }
 
+impl From<metadata::Error> for Error {
+    fn from(error: metadata::Error) -> Error {
+        let text = error.to_string();
+        match error {
+            metadata::Error::Corrupt(_) => Error::Corrupt(text),
+            metadata::Error::Invalid(_) => Error::Invalid(text),
+            _ => Error::Unavailable(text),
+        }
+    }
+}
+
 /// Why a writer is over. It is final: nothing more will be acknowledged by this handle.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ended {

@@ -33,6 +33,12 @@ bugs! {
     NegativeAnswerBeforeFence,
     /// The write set is computed with the entry id narrowed to 32 bits.
     NarrowModulus,
+    /// Recovery counts "I cannot tell" as "it is not here".
+    UnknownCountsAsNo,
+    /// Recovery writes entries again with the LAC it has reached, not with the one it found.
+    RecoveryLacAdvances,
+    /// A recovery that finds nothing behind the LAC closes the ledger with length 0.
+    EmptyTailHasNoLength,
     /// A writer acknowledges an entry that one bookie fewer than the ack quorum has.
     AckBeforeQuorum,
     /// A compare-and-swap that timed out is taken as failed instead of read again.
