@@ -50,7 +50,7 @@ impl From<metadata::Error> for Error {
 /// Why a writer is over. It is final: nothing more will be acknowledged by this handle.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ended {
-    #[error("another owner has taken the log over")]
+    #[error("another owner has taken over")]
     Stolen,
     #[error("the log was sealed by its owner")]
     Sealed,

@@ -11,6 +11,7 @@
 //! * [`error`] — what can go wrong, by what the caller does about it.
 
 pub mod cluster;
+mod drive;
 pub mod error;
 pub mod layout;
 pub mod log;
@@ -24,3 +25,5 @@ mod model;
 
 pub use cluster::Cluster;
 pub use error::{Ended, Error};
+pub use recovery::recover;
+pub use writer::{LedgerWriter, Plan};

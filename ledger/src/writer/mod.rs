@@ -4,6 +4,7 @@
 //! It never changes the ensemble: when a bookie is lost or slow it says so, at once, and its owner goes on in a new
 //! ledger, while this one still acknowledges as long as ack quorums answer.
 
+mod shell;
 mod slots;
 
 use std::time::Duration;
@@ -16,6 +17,9 @@ use protocol::entry::{Digest, Header, MasterKey};
 use protocol::{BookieId, EntryId, LedgerId};
 
 use crate::quorum::{Members, Quorums};
+pub use shell::{LedgerWriter, Plan, Refused, Written};
+pub(crate) use shell::{token, untoken};
+pub(crate) use slots::ENTRY_COST;
 use slots::{Slot, Slots};
 
 /// The ledger to write, and from where.
