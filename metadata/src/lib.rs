@@ -1,6 +1,7 @@
 //! Agreement: who owns what. A [`store::Store`] keeps keys with revisions; [`etcd`] and [`embedded`] implement it.
 //! [`schema`] knows every key and every value; [`ledgers`], [`registry`] and [`election`] are what is done with them.
 
+pub mod etcd;
 pub mod ledgers;
 pub mod registry;
 pub mod schema;

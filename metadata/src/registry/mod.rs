@@ -44,6 +44,7 @@ pub struct BookieInfo {
     pub free: Option<u64>,
     pub total: Option<u64>,
     pub http: Option<String>,
+    /// Its operator wants it emptied: no new ledgers, and repair moves what it has elsewhere.
     pub draining: bool,
     pub has_cookie: bool,
 }
@@ -76,7 +77,6 @@ impl BookieInfo {
         self.zone = published.zone;
         self.incarnation = Some(published.incarnation);
         self.http = published.http;
-        self.draining = published.draining;
         if published.total_bytes > 0 {
             self.free = Some(published.free_bytes);
             self.total = Some(published.total_bytes);
@@ -87,12 +87,13 @@ impl BookieInfo {
 /// All bookies that have a registration, a cookie or a publication, by id.
 pub async fn bookies(store: &dyn Store, scope: &Scope) -> Result<Vec<BookieInfo>, Error> {
     let mut found = BTreeMap::new();
-    for under in ["cookies/", "strata/bookies/", "bookies/readonly/", "bookies/writable/"] {
+    for under in ["cookies/", "strata/bookies/", "strata/drain/", "bookies/readonly/", "bookies/writable/"] {
         for entry in read_all(store, &scope.key(under)).await? {
             let Some(id) = scope.bookie_of(&entry.key, under) else { continue };
             let info = found.entry(id.clone()).or_insert_with(|| BookieInfo::absent(id.clone()));
             match under {
                 "cookies/" => info.has_cookie = true,
+                "strata/drain/" => info.draining = true,
                 "bookies/readonly/" => info.standing = Standing::Readonly,
                 "bookies/writable/" => info.standing = Standing::Writable,
                 _ => info.add(Published::decode(&id, &entry.value)?),

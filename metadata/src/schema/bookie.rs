@@ -26,9 +26,6 @@ pub struct Published {
     pub free_bytes: u64,
     #[serde(default)]
     pub total_bytes: u64,
-    /// Its operator wants it emptied: it takes no new ledgers, and repair moves what it has elsewhere.
-    #[serde(default)]
-    pub draining: bool,
 }
 
 impl Published {

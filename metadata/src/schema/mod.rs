@@ -90,6 +90,11 @@ impl Scope {
         format!("{}/strata/bookies/{bookie}", self.0)
     }
 
+    /// Present while the bookie is to be emptied. Written by its operator.
+    pub fn drain(&self, bookie: &BookieId) -> String {
+        format!("{}/strata/drain/{bookie}", self.0)
+    }
+
     /// A ledger's metadata: its id as the low half of a UUID.
     pub fn ledger(&self, ledger: LedgerId) -> String {
         format!("{}/ledgers/{}", self.0, uuid::Uuid::from_u64_pair(0, ledger.0 as u64))
