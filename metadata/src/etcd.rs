@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_client::{
-    Client, Compare as EtcdCompare, CompareOp, ConnectOptions, Error as EtcdError, EventType, GetOptions, KvClient,
-    PutOptions, Txn as EtcdTxn, TxnOp, TxnOpResponse, WatchOptions, WatchStream, Watcher,
+    Client, Compare as EtcdCompare, CompareOp, ConnectOptions, Error as EtcdError, EventType, GetOptions,
+    KvClient, PutOptions, Txn as EtcdTxn, TxnOp, TxnOpResponse, WatchOptions, WatchStream, Watcher,
 };
 use tokio::time::timeout;
 
@@ -40,9 +40,9 @@ impl Etcd {
             .with_keep_alive(PING, PING)
             .with_keep_alive_while_idle(true)
             .with_require_leader(true);
-        let client = Client::connect(urls, Some(options))
-            .await
-            .map_err(|error| Error::Invalid(format!("'{named}' are not etcd endpoints (host:port): {error}")))?;
+        let client = Client::connect(urls, Some(options)).await.map_err(|error| {
+            Error::Invalid(format!("'{named}' are not etcd endpoints (host:port): {error}"))
+        })?;
         let etcd = Etcd { client, endpoints: named };
         etcd.get("/").await.map_err(|error| match error {
             Error::Unavailable(why) => Error::Unavailable(format!(
@@ -114,7 +114,8 @@ impl Etcd {
 
     async fn page(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, Error> {
         // The smallest key above `after` is `after` with a zero byte.
-        let start = after.filter(|after| *after >= prefix).map_or(prefix.to_owned(), |after| format!("{after}\0"));
+        let start =
+            after.filter(|after| *after >= prefix).map_or(prefix.to_owned(), |after| format!("{after}\0"));
         let limit = i64::try_from(limit.clamp(1, LARGEST_PAGE)).unwrap_or(1);
         let options = GetOptions::new().with_range(end_of(prefix)).with_limit(limit);
         let mut answer = self.read(self.kv().get(start, Some(options))).await?;
@@ -304,7 +305,10 @@ fn key_value(found: etcd_client::KeyValue) -> Result<KeyValue, Error> {
     let (version, lease) = (found.version(), found.lease());
     let (key, value) = found.into_key_value();
     let key = String::from_utf8(key).map_err(|error| {
-        Error::Corrupt(format!("key '{}' is not text", String::from_utf8_lossy(error.as_bytes()).escape_debug()))
+        Error::Corrupt(format!(
+            "key '{}' is not text",
+            String::from_utf8_lossy(error.as_bytes()).escape_debug()
+        ))
     })?;
     let lease = (lease != 0).then_some(LeaseId(lease));
     Ok(KeyValue { key, value: Bytes::from(value), created, modified, version, lease })

@@ -38,8 +38,8 @@ pub enum Op {
     Delete { key: String },
 }
 
-/// If all `compares` hold, all `ops` happen at one revision; otherwise nothing does. At most [`MAX_OPS`] of each, and
-/// no key in two ops: [`Error::Invalid`] otherwise.
+/// If all `compares` hold, all `ops` happen at one revision; otherwise nothing does. At most [`MAX_OPS`] of each,
+/// [`MAX_BYTES`], and no key in two ops: [`Error::Invalid`] otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Txn {
     pub compares: Vec<Compare>,
@@ -55,6 +55,8 @@ pub enum TxnOutcome {
 
 /// etcd's own limit.
 pub const MAX_OPS: usize = 128;
+/// Keys and values of a transaction together; etcd takes a little more.
+pub const MAX_BYTES: usize = 1 << 20;
 
 impl Txn {
     pub fn compare(mut self, compare: Compare) -> Txn {
@@ -86,6 +88,10 @@ impl Txn {
                 self.ops.len()
             )));
         }
+        let bytes: usize = self.ops.iter().map(Op::bytes).sum();
+        if bytes > MAX_BYTES {
+            return Err(Error::Invalid(format!("a transaction of {bytes} bytes; at most {MAX_BYTES} fit")));
+        }
         let mut keys: Vec<&str> = self.ops.iter().map(Op::key).collect();
         keys.sort_unstable();
         match keys.windows(2).find(|pair| pair.first() == pair.last()) {
@@ -99,6 +105,13 @@ impl Op {
     pub fn key(&self) -> &str {
         match self {
             Op::Put { key, .. } | Op::Delete { key } => key,
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        match self {
+            Op::Put { key, value, .. } => key.len() + value.len(),
+            Op::Delete { key } => key.len(),
         }
     }
 }

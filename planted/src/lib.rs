@@ -43,6 +43,8 @@ bugs! {
     AckBeforeQuorum,
     /// A compare-and-swap that timed out is taken as failed instead of read again.
     TimeoutTakenAsFailure,
+    /// The embedded metadata store answers a transaction that is not on disk.
+    StoreAnswersBeforeSync,
 }
 
 #[cfg(feature = "planted")]

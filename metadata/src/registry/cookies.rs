@@ -43,7 +43,8 @@ pub async fn remove_cookie(
     let txn = Txn::default()
         .compare(Compare::Unchanged(key.clone(), version))
         .delete(key)
-        .delete(scope.published(bookie));
+        .delete(scope.published(bookie))
+        .delete(scope.key(&format!("strata/disks/{bookie}")));
     Ok(matches!(commit(store, txn).await?, TxnOutcome::Done(_)))
 }
 

@@ -132,13 +132,13 @@ struct Envelope<'a, T> {
 }
 
 /// Writes a value of ours, format version 1.
-fn to_json<T: Serialize>(value: &T) -> Bytes {
+pub(crate) fn to_json<T: Serialize>(value: &T) -> Bytes {
     // Our values are plain structs with string keys: there is nothing in them that JSON cannot express.
     serde_json::to_vec(&Envelope { v: 1, body: value }).unwrap_or_default().into()
 }
 
 /// Reads a value of ours; `what` names the key in the error.
-fn from_json<T: DeserializeOwned>(value: &[u8], what: &dyn Fn() -> String) -> Result<T, Error> {
+pub(crate) fn from_json<T: DeserializeOwned>(value: &[u8], what: &dyn Fn() -> String) -> Result<T, Error> {
     let wrong = |why: String| Error::Corrupt(format!("{} cannot be read: {why}", what()));
     let head: Versioned = serde_json::from_slice(value).map_err(|error| wrong(error.to_string()))?;
     if head.v != 1 {
