@@ -26,7 +26,7 @@ pub fn gather<R>(f: impl FnOnce() -> R) -> R {
         }
         outermost
     });
-    let _end = outermost.then_some(End);
+    let _end = outermost.then(|| End);
     f()
 }
 
