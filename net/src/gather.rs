@@ -33,16 +33,18 @@ pub fn gather<R>(f: impl FnOnce() -> R) -> R {
 /// Wakes at the end of the [`gather`] that is under way on this thread, or at once. A caller that is already waiting
 /// to be woken need not, and should not, call this again.
 pub fn wake_later(who: &Arc<impl Wake>) {
-    let gathered = WAITING.with_borrow_mut(|waiting| match waiting {
-        Some(waiting) => {
-            waiting.push(who.clone());
-            true
-        }
-        None => false,
-    });
-    if !gathered {
+    if !wake_at_end(who) {
         who.clone().wake();
     }
+}
+
+/// As [`wake_later`], but does nothing, and returns false, if no [`gather`] is under way on this thread.
+pub(crate) fn wake_at_end(who: &Arc<impl Wake>) -> bool {
+    WAITING.with_borrow_mut(|waiting| {
+        let Some(waiting) = waiting else { return false };
+        waiting.push(who.clone());
+        true
+    })
 }
 
 /// Ends the outermost gather, also when what it ran panics. Those who are woken may answer and send again: that is

@@ -9,7 +9,7 @@ pub mod extension;
 pub mod frame;
 mod outgoing;
 pub mod v2;
-//pub mod v3;
+pub mod v3;
 mod wire;
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use crate::{EntryId, LedgerId};
 pub enum Op {
     Add,
     Read,
+    /// v3's long poll for whatever entry comes next: it is answered under that entry's id.
+    Poll,
     BatchRead,
     ReadRange,
     WriteLac,
