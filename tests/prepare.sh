@@ -1,8 +1,9 @@
 # Sourced by ./quickstart and ./test: what must be on the machine, and where builds go.
 # shellcheck shell=bash
 
-# Outside the checkout: a fresh clone does not compile RocksDB again.
-export CARGO_TARGET_DIR=${STRATAMQ_TARGET:-${XDG_CACHE_HOME:-$HOME/.cache}/stratamq/target}
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/stratamq
+# Outside the checkout: a fresh clone compiles only what is new.
+export CARGO_TARGET_DIR=${STRATAMQ_TARGET:-$cache/target}
 rust_needed=1.95
 
 say() { printf '%s\n' "$*"; }
@@ -57,4 +58,30 @@ need_compilers() {
     ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1 || install libclang-dev
     need protoc protobuf-compiler
     need_rust
+    need_rocksdb
+}
+
+# RocksDB's C++ is compiled once per machine and version, whatever cargo makes of features and targets later.
+need_rocksdb() {
+    local version archive build=$cache/rocksdb-build lock
+    version=$(sed -n '/^name = "librocksdb-sys"/{n;s/version = "\(.*\)"/\1/p}' "$root/Cargo.lock")
+    [ -n "$version" ] || fail "Cargo.lock names no librocksdb-sys"
+    export ROCKSDB_LIB_DIR=$cache/rocksdb-$version ROCKSDB_STATIC=1
+    archive=$ROCKSDB_LIB_DIR/librocksdb.a
+    [ ! -f "$archive" ] || return 0
+    mkdir -p "$ROCKSDB_LIB_DIR" "$build/src"
+    exec {lock}>"$cache/rocksdb.lock"
+    flock "$lock"
+    if [ ! -f "$archive" ]; then
+        say "Compiling RocksDB, once for this machine (10 to 16 minutes on two cores) …"
+        printf '%s\n' '[package]' 'name = "rocksdb-build"' 'version = "0.0.0"' 'edition = "2024"' '[workspace]' \
+            '[dependencies]' "librocksdb-sys = { version = \"=${version%%+*}\", default-features = false, features = [\"bindgen-runtime\"] }" >"$build/Cargo.toml"
+        cp "$root/Cargo.lock" "$build/"
+        : >"$build/src/lib.rs"
+        (cd "$build" && env -u ROCKSDB_LIB_DIR -u ROCKSDB_STATIC CARGO_TARGET_DIR="$build/target" cargo build --release --quiet) ||
+            fail "RocksDB does not compile: see above"
+        cp "$build"/target/release/build/librocksdb-sys-*/out/librocksdb.a "$archive.new" && mv "$archive.new" "$archive"
+        rm -rf "$build"
+    fi
+    exec {lock}>&-
 }

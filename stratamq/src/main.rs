@@ -1,5 +1,7 @@
 //! `stratamq`: one binary, a subcommand per role. Only this crate reads files, the environment and arguments.
 
+mod admin;
+mod cluster;
 mod config;
 mod error;
 mod logs;
@@ -9,6 +11,8 @@ mod table;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::error::{Error, Outcome};
 
 /// A message broker in layers: RocketMQ on top, ledgers below, etcd for who owns what.
 #[derive(Parser)]
@@ -20,6 +24,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Look at a cluster, and change it
+    Admin(admin::Arguments),
     /// Check a configuration, or show what it comes to
     #[command(subcommand)]
     Config(role::config::Command),
@@ -27,6 +33,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Admin(arguments) => on_one_thread(admin::run(arguments)),
         Command::Config(command) => role::config::run(command),
     };
     match outcome {
@@ -36,4 +43,9 @@ fn main() -> ExitCode {
             error.exit_code()
         }
     }
+}
+
+fn on_one_thread(work: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Error::cannot("start", error))?.block_on(work)
 }

@@ -1,7 +1,7 @@
 //! The settings of a bookie.
 
 use super::key::settings;
-use super::value::{Address, Folders, LogFormat, MetadataUri, Size};
+use super::value::{Address, Folders, LogFormat, MetadataUri, OnLost, Rate, Size, Span};
 
 settings! {
     /// What `stratamq bookie` runs with.
@@ -17,8 +17,39 @@ settings! {
         data: Folders, shown "/var/lib/stratamq/bookie";
         /// The address of /metrics, /health and /ready. Without it, none of them is served.
         http: Address, shown "0.0.0.0:3182";
+        /// Rack or zone of this bookie. No two copies of an entry are put into one zone while there are enough zones.
+        zone: String, shown "zone-a";
         /// Memory for everything that grows with load; all budgets are derived from it.
-        memory: Size = "64MB", from "32MB" to "64GB";
+        memory: Size = "64MB", from "16MB" to "64GB";
+        /// Size of a segment, the file that entries are appended to. Allocated whole, so a disk needs room for two.
+        segment_size: Size = "256MB", from "1MB" to "2GB";
+        /// Part of the last segment that is kept for fences and repair when the disk is full. Less than a segment.
+        reserve: Size = "32MB", from "64KB" to "512MB";
+        /// Kept free on each disk for the index.
+        index_reserve: Size = "256MB", from "1MB" to "64GB";
+        /// What to do when data that this bookie had is gone (an empty, replaced or restored disk): limbo (it serves,
+        /// says "I cannot tell" instead of "no", and is repaired) or refuse (it does not start).
+        on_lost_data: OnLost = "limbo";
+        /// Threads per disk that read what is not in memory.
+        cold_readers: u64 = "2", from "1" to "64";
+        /// A metadata request that takes longer has failed.
+        metadata_timeout: Span = "5s", from "100ms" to "60s";
+        /// A bookie that metadata has not heard of for so long counts as away.
+        lease: Span = "10s", from "1s" to "10m";
+        /// The index is flushed after this long at the latest, if anything was written.
+        flush_every: Span = "60s", from "1s" to "1h";
+        /// Deleted ledgers are looked for, and their space is given back, this often.
+        gc_every: Span = "5m", from "1s" to "1d";
+        /// Ledgers that have moved to other bookies are looked for this often.
+        over_replicated_every: Span = "1h", from "1s" to "30d";
+        /// A segment of which less than so many percent are still needed is copied into a new one. 0 is never.
+        compact_below: u64 = "50", from "0" to "95";
+        /// How fast that copying goes.
+        compact_rate: Rate = "16MB/s", from "64KB/s" to "10GB/s";
+        /// How fast checksums of everything stored are checked in the background.
+        scrub_rate: Rate = "8MB/s", from "64KB/s" to "10GB/s";
+        /// Pause between two passes of that check.
+        scrub_every: Span = "1d", from "1m" to "365d";
         /// Which log lines are written: error, warn, info, debug, trace, or a list such as info,net=debug.
         log: String = "info";
         /// How they are written: text for people, json for machines.
@@ -34,7 +65,7 @@ impl BookieSettings {
 
     fn together(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        if self.metadata.endpoints.is_empty() {
+        if self.metadata.as_str().is_empty() {
             wrong.push(
                 "metadata is not set: give --metadata etcd://host:port/SCOPE, or 'metadata' in the file"
                     .into(),
@@ -52,6 +83,12 @@ impl BookieSettings {
                 "listen = '{}' says nothing that others could dial: give --advertise HOST:{}",
                 self.listen,
                 self.listen.port()
+            ));
+        }
+        if self.reserve >= self.segment_size {
+            wrong.push(format!(
+                "reserve = '{}' is a part of segment_size = '{}': make it smaller",
+                self.reserve, self.segment_size
             ));
         }
         wrong

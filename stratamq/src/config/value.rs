@@ -36,7 +36,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// Bytes per second; `off` is 0.
+/// Bytes per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
 pub struct Rate(pub u64);
 
@@ -172,80 +172,85 @@ impl fmt::Display for Folders {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, clap::ValueEnum)]
-pub enum LogFormat {
-    #[default]
-    Text,
-    Json,
-}
-
-impl Value for LogFormat {
-    fn read(text: &str) -> Result<LogFormat, String> {
-        match text.trim() {
-            "text" => Ok(LogFormat::Text),
-            "json" => Ok(LogFormat::Json),
-            _ => Err("must be text or json".into()),
+/// A choice among words.
+macro_rules! choice {
+    ($(#[$meta:meta])* $name:ident { $first:ident = $text:literal, $other:ident = $other_text:literal }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
+        pub enum $name {
+            #[default]
+            $first,
+            $other,
         }
-    }
+
+        impl Value for $name {
+            fn read(text: &str) -> Result<$name, String> {
+                match text.trim() {
+                    $text => Ok($name::$first),
+                    $other_text => Ok($name::$other),
+                    _ => Err(concat!("must be ", $text, " or ", $other_text).into()),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $name::$first => $text,
+                    $name::$other => $other_text,
+                })
+            }
+        }
+    };
 }
 
-impl fmt::Display for LogFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            LogFormat::Text => "text",
-            LogFormat::Json => "json",
-        })
-    }
+choice! {
+    /// How log lines are written.
+    LogFormat { Text = "text", Json = "json" }
+}
+choice! {
+    /// What a bookie does whose data is gone.
+    OnLost { Limbo = "limbo", Refuse = "refuse" }
 }
 
-/// Where metadata lives: `etcd://host:port[,host:port…]/SCOPE`.
+/// Where metadata lives: `etcd://host:port[,host:port…]/SCOPE`, or `embedded:///FOLDER`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd)]
-pub struct MetadataUri {
-    pub endpoints: Vec<String>,
-    /// Without slashes at its ends.
-    pub scope: String,
-}
+pub struct MetadataUri(String);
 
-impl std::str::FromStr for MetadataUri {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<MetadataUri, String> {
-        MetadataUri::read(text)
+impl MetadataUri {
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
 impl Value for MetadataUri {
     fn read(text: &str) -> Result<MetadataUri, String> {
-        let wrong = || "must be etcd://host:port/SCOPE, as in etcd://127.0.0.1:2379/stratamq".to_string();
         let text = text.trim();
-        if text.starts_with("zk") {
-            return Err(
-                "is a ZooKeeper address: StrataMQ and the bookies it shares a cluster with keep metadata in \
-                        etcd (etcd://host:port/SCOPE)"
-                    .into(),
-            );
-        }
-        let rest = text.strip_prefix("etcd://").ok_or_else(wrong)?;
-        let (hosts, scope) = rest.split_once('/').ok_or_else(wrong)?;
-        let scope = scope.trim_matches('/');
-        if scope.is_empty() || hosts.is_empty() {
-            return Err(wrong());
-        }
-        let endpoints = hosts.split([',', ';']).map(|host| {
-            Address::read(host).ok().and_then(|address| address.get().map(str::to_string)).ok_or_else(wrong)
-        });
-        Ok(MetadataUri { endpoints: endpoints.collect::<Result<_, _>>()?, scope: scope.into() })
+        metadata::cluster::Address::parse(text).map_err(|error| error.to_string())?;
+        Ok(MetadataUri(text.into()))
     }
 }
 
 impl fmt::Display for MetadataUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.endpoints.is_empty() {
-            return Ok(());
-        }
-        write!(f, "etcd://{}/{}", self.endpoints.join(","), self.scope)
+        f.write_str(&self.0)
     }
 }
+
+/// For flags that clap reads itself.
+macro_rules! from_str {
+    ($($value:ty),+) => {
+        $(impl std::str::FromStr for $value {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<$value, String> {
+                <$value as Value>::read(text)
+            }
+        })+
+    };
+}
+
+from_str!(Size, Span, MetadataUri);
 
 #[cfg(test)]
 mod tests {
@@ -259,7 +264,7 @@ mod tests {
         for text in ["500ms", "10s", "90s", "5m", "1h", "7d"] {
             assert_eq!(Span::read(text).map(|s| s.to_string()), Ok(text.into()));
         }
-        for text in ["etcd://a:1/s", "etcd://a:1,b:2/bk/cluster"] {
+        for text in ["etcd://a:1/s", "etcd://a:1,b:2/bk/cluster", "embedded:///var/lib/m"] {
             assert_eq!(MetadataUri::read(text).map(|s| s.to_string()), Ok(text.into()));
         }
         assert_eq!(Rate::read("20MB/s").map(|s| s.to_string()), Ok("20MB/s".into()));

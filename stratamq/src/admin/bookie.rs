@@ -1,0 +1,177 @@
+//! `stratamq admin bookie`.
+
+use clap::Subcommand;
+use metadata::registry::{self, BookieInfo, Standing};
+use metadata::{Compare, Txn, TxnOutcome, commit};
+use protocol::BookieId;
+use serde_json::json;
+
+use super::{Given, print_json};
+use crate::cluster::Cluster;
+use crate::error::{Error, Outcome};
+use crate::table;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// All bookies that are registered, or were
+    List,
+    /// One bookie, and how many ledgers it keeps
+    Info { bookie: BookieId },
+    /// Empty a bookie: it gets no new ledgers, and repair moves what it keeps to others
+    Drain {
+        bookie: BookieId,
+        /// Stop emptying it
+        #[arg(long)]
+        cancel: bool,
+    },
+}
+
+pub async fn run(given: &Given, command: Command) -> Outcome {
+    let cluster = given.cluster().await?;
+    match command {
+        Command::List => list(given, &cluster).await,
+        Command::Info { bookie } => info(given, &cluster, &bookie).await,
+        Command::Drain { bookie, cancel: false } => drain(&cluster, &bookie).await,
+        Command::Drain { bookie, cancel: true } => cancel_drain(&cluster, &bookie).await,
+    }
+}
+
+fn standing(bookie: &BookieInfo) -> &'static str {
+    match bookie.standing {
+        Standing::Writable => "writable",
+        Standing::Readonly => "read-only",
+        Standing::Absent => "absent",
+    }
+}
+
+fn as_json(bookie: &BookieInfo) -> serde_json::Value {
+    json!({
+        "bookie": bookie.id.as_str(),
+        "state": standing(bookie),
+        "draining": bookie.draining,
+        "address": bookie.address,
+        "zone": bookie.zone,
+        "free_bytes": bookie.free,
+        "total_bytes": bookie.total,
+        "incarnation": bookie.incarnation,
+        "http": bookie.http,
+        "cookie": bookie.has_cookie,
+    })
+}
+
+fn size(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "–".into(), table::bytes)
+}
+
+async fn list(given: &Given, cluster: &Cluster) -> Outcome {
+    let bookies = cluster.bookie_infos().await?;
+    if given.json {
+        bookies.iter().for_each(|bookie| print_json(&as_json(bookie)));
+        return Ok(());
+    }
+    let rows: Vec<_> = bookies
+        .iter()
+        .map(|bookie| {
+            let state = format!("{}{}", standing(bookie), if bookie.draining { ", draining" } else { "" });
+            let zone = bookie.zone.clone();
+            [
+                bookie.id.to_string(),
+                state,
+                bookie.address.clone(),
+                zone,
+                size(bookie.free),
+                size(bookie.total),
+            ]
+        })
+        .collect();
+    table::print(["bookie", "state", "address", "zone", "free", "total"], &rows);
+    Ok(())
+}
+
+async fn find(cluster: &Cluster, bookie: &BookieId) -> Outcome<BookieInfo> {
+    let bookies = cluster.bookie_infos().await?;
+    bookies.into_iter().find(|info| info.id == *bookie).ok_or_else(|| {
+        Error::Failed(format!(
+            "there is no bookie {bookie} in this cluster: `stratamq admin bookie list` shows all"
+        ))
+    })
+}
+
+async fn info(given: &Given, cluster: &Cluster, id: &BookieId) -> Outcome {
+    let bookie = find(cluster, id).await?;
+    let (mut all, mut open) = (0u64, 0u64);
+    cluster
+        .each_ledger(|stored| {
+            if stored.metadata.names(id) {
+                all += 1;
+                open += u64::from(!stored.metadata.is_closed());
+            }
+        })
+        .await?;
+    if given.json {
+        let mut value = as_json(&bookie);
+        value["ledgers"] = all.into();
+        value["open_ledgers"] = open.into();
+        print_json(&value);
+        return Ok(());
+    }
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "–".into());
+    let rows = [
+        ["bookie".into(), bookie.id.to_string()],
+        ["state".into(), standing(&bookie).into()],
+        ["draining".into(), if bookie.draining { "yes" } else { "no" }.into()],
+        ["address".into(), bookie.address.clone()],
+        ["zone".into(), bookie.zone.clone()],
+        ["free".into(), size(bookie.free)],
+        ["total".into(), size(bookie.total)],
+        ["incarnation".into(), or_none(bookie.incarnation.map(|i| i.to_string()))],
+        ["http".into(), or_none(bookie.http.clone())],
+        ["ledgers".into(), all.to_string()],
+        ["of them open".into(), open.to_string()],
+    ];
+    table::print(["", ""], &rows);
+    Ok(())
+}
+
+async fn drain(cluster: &Cluster, id: &BookieId) -> Outcome {
+    let bookie = find(cluster, id).await?;
+    let others = cluster.bookie_infos().await?.iter().filter(|b| b.takes_ledgers() && b.id != *id).count();
+    if bookie.draining {
+        println!("{id} is being drained already.");
+        return Ok(());
+    }
+    if others == 0 {
+        return Err(Error::Failed(format!("{id} is the only writable bookie: start another one first")));
+    }
+    let key = cluster.scope.drain(id);
+    let txn = Txn::default().compare(Compare::Absent(key.clone())).put(key, r#"{"v":1}"#);
+    // A conflict means that somebody else asked for the same a moment ago.
+    commit(&*cluster.store, txn).await.map_err(|error| Error::cannot(format!("drain {id}"), error))?;
+    println!(
+        "{id} gets no new ledgers; repair moves what it keeps to others. `stratamq admin bookie info {id}` shows how \
+         many ledgers are left; at 0 it can be decommissioned."
+    );
+    Ok(())
+}
+
+async fn cancel_drain(cluster: &Cluster, id: &BookieId) -> Outcome {
+    let key = cluster.scope.drain(id);
+    let failed = |error| Error::cannot(format!("stop draining {id}"), error);
+    loop {
+        let Some(now) = cluster.store.get(&key).await.map_err(failed)? else { break };
+        let txn = Txn::default().compare(Compare::Unchanged(key.clone(), now.modified)).delete(&key);
+        if let TxnOutcome::Done(_) = commit(&*cluster.store, txn).await.map_err(failed)? {
+            break;
+        }
+    }
+    println!("{id} is not being drained.");
+    Ok(())
+}
+
+impl Cluster {
+    pub async fn bookie_infos(&self) -> Outcome<Vec<BookieInfo>> {
+        registry::bookies(&*self.store, &self.scope)
+            .await
+            .map_err(|error| Error::cannot("list the bookies", error))
+    }
+}
