@@ -27,4 +27,10 @@ final class ListOfEntries implements Scenario {
             }
         }
     }
+
+    /** On a v2 client Apache sends this v3 message over its v2 connection, which Apache's bookie cannot read. */
+    @Override
+    public boolean onWire(Wire wire) {
+        return wire == Wire.v3;
+    }
 }
