@@ -11,6 +11,8 @@ mod folder;
 pub mod format;
 mod journal;
 mod leases;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod watching;
 

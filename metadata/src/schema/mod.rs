@@ -6,6 +6,8 @@
 
 pub mod bookie;
 pub mod cookie;
+#[cfg(test)]
+mod golden;
 pub mod ledger;
 mod ledger_text;
 pub mod replication;

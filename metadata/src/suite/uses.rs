@@ -117,7 +117,7 @@ async fn a_ledger_is_changed_by_whoever_comes_first(
         other => panic!("{other:?}"),
     };
     assert_eq!(check_transition(Some(&created.metadata), Some(&closed.metadata)), Ok(()));
-    assert_eq!(ledgers.list(None, 10).await?.ledgers, [closed.clone()]);
+    assert_eq!(ledgers.list(None, 10).await?.ledgers, vec![closed.clone()]);
     assert!(!ledgers.delete(created.id, Some(created.version)).await?);
     assert!(ledgers.delete(created.id, Some(closed.version)).await?);
     assert_eq!(ledgers.update(created.id, close(3)).await?, Updated::Deleted);

@@ -1,0 +1,188 @@
+//! Values as they were written by the first release, or by BookKeeper: all releases read them.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use protocol::entry::DigestType;
+use protocol::{EntryId, LedgerId};
+
+use super::*;
+use crate::election::Leader;
+
+fn segment(first: i64, ensemble: [&str; 3]) -> Segment {
+    let ensemble = ensemble.iter().filter_map(|id| id.parse().ok()).collect();
+    Segment { first: EntryId(first), ensemble }
+}
+
+fn ledger() -> LedgerMetadata {
+    LedgerMetadata {
+        ensemble_size: 3,
+        write_quorum: 3,
+        ack_quorum: 2,
+        state: State::Closed { last: EntryId(41), length: 4200 },
+        segments: vec![
+            segment(0, ["b1:3181", "b2:3181", "b3:3181"]),
+            segment(17, ["b1:3181", "b4:3181", "b3:3181"]),
+        ],
+        digest: DigestType::Crc32c,
+        password: Bytes::from_static(b"a\x01\"\xff"),
+        created_ms: None,
+        custom: Origin { vb: "broker-0".into(), kind: "log".into(), epoch: 7 }.to_custom(),
+        token: 77,
+    }
+}
+
+const LEDGER_1: &[u8] = include_bytes!("../../../tests/golden/metadata/ledger.v1.txt");
+const LEDGER_2: &[u8] = include_bytes!("../../../tests/golden/metadata/ledger.v2.txt");
+const LEDGER_3: &[u8] = include_bytes!("../../../tests/golden/metadata/ledger.v3.bin");
+const COOKIE: &[u8] = include_bytes!("../../../tests/golden/metadata/cookie.v5.txt");
+const OURS: &str = include_str!("../../../tests/golden/metadata/values.v1.txt");
+
+#[test]
+fn ledger_metadata_format_3_is_read_and_written() {
+    assert_eq!(LedgerMetadata::decode(LedgerId(1), LEDGER_3), Ok(ledger()));
+    assert_eq!(&ledger().encode()[..], LEDGER_3);
+    assert!(ledger().is_log_link());
+    assert_eq!(ledger().segment_of(EntryId(16)), Some(0));
+    assert_eq!(ledger().segment_of(EntryId(17)), Some(1));
+    assert_eq!(ledger().segment_end(0), Some(EntryId(16)));
+    assert_eq!(ledger().segment_end(1), Some(EntryId(41)));
+}
+
+#[test]
+fn ledger_metadata_format_2_is_read() {
+    let expected = LedgerMetadata { token: 0, created_ms: Some(1_700_000_000_123), ..ledger() };
+    assert_eq!(LedgerMetadata::decode(LedgerId(1), LEDGER_2), Ok(expected));
+}
+
+#[test]
+fn ledger_metadata_format_1_is_read() {
+    let expected = LedgerMetadata {
+        ack_quorum: 3,
+        digest: DigestType::Crc32,
+        password: Bytes::new(),
+        custom: Default::default(),
+        token: 0,
+        ..ledger()
+    };
+    assert_eq!(LedgerMetadata::decode(LedgerId(1), LEDGER_1), Ok(expected));
+    let open = LEDGER_1.strip_suffix(b"41\tCLOSED").expect("how it ends");
+    let open = LedgerMetadata::decode(LedgerId(1), open).expect("it is read");
+    assert_eq!(open.state, State::Open);
+    let recovering = [LEDGER_1.strip_suffix(b"41\tCLOSED").expect("how it ends"), b"-102\tCLOSED"].concat();
+    let recovering = LedgerMetadata::decode(LedgerId(1), &recovering).expect("it is read");
+    assert_eq!(recovering.state, State::InRecovery);
+}
+
+#[test]
+fn an_open_ledger_is_written_as_apaches_client_writes_it() {
+    let open = LedgerMetadata {
+        ensemble_size: 1,
+        write_quorum: 1,
+        ack_quorum: 1,
+        state: State::Open,
+        segments: vec![Segment { first: EntryId(0), ensemble: "h:1".parse().into_iter().collect() }],
+        custom: Default::default(),
+        password: Bytes::new(),
+        token: 0,
+        ..ledger()
+    };
+    // 1, 2, 3, 4 (-1), 5, 6 {1, 2}, 7, 8, 9, 12.
+    let body = b"\x08\x01\x10\x01\x18\x00\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x28\x01\
+        \x32\x07\x0a\x03h:1\x10\x00\x38\x03\x42\x00\x48\x01\x60\x00";
+    let expected = [&b"BookieMetadataFormatVersion\t3\n"[..], &[body.len() as u8], body].concat();
+    assert_eq!(open.encode(), expected);
+    assert_eq!(LedgerMetadata::decode(LedgerId(1), &expected), Ok(open));
+}
+
+#[test]
+fn what_readers_rely_on_is_checked() {
+    let changes: [(fn(&mut LedgerMetadata), &str); 5] = [
+        (|l| l.ack_quorum = 0, "quorums"),
+        (|l| l.write_quorum = 4, "quorums"),
+        (|l| l.segments.truncate(0), "no segment"),
+        (|l| l.segments.swap(0, 1), "ascending"),
+        (|l| l.segments[1].ensemble.truncate(2), "2 bookies instead of 3"),
+    ];
+    for (change, why) in changes {
+        let mut wrong = ledger();
+        change(&mut wrong);
+        let told = LedgerMetadata::decode(LedgerId(9), &wrong.encode()).map_err(|error| error.to_string());
+        assert!(matches!(&told, Err(text) if text.contains(why) && text.contains("ledger 9")), "{told:?}");
+    }
+    let later = b"BookieMetadataFormatVersion\t4\nx";
+    let told = LedgerMetadata::decode(LedgerId(9), later).map_err(|error| error.to_string());
+    assert!(matches!(&told, Err(text) if text.contains("'4'")), "{told:?}");
+}
+
+#[test]
+fn a_cookie_of_apaches_bookie_is_read_and_written() {
+    let cookie = Cookie::decode("b1:3181", COOKIE).expect("it is read");
+    assert_eq!((cookie.bookie.as_str(), cookie.ledger_dirs.len()), ("b1:3181", 2));
+    assert_eq!(cookie.encode().as_bytes(), COOKIE);
+}
+
+#[test]
+fn our_own_values_are_read_and_written() {
+    let bookie = "b1:3181".parse().expect("an id");
+    let mut task = LedgerTask::of(&bookie, TaskReason::Missing, vec![(3, 9)]);
+    (task.attempts, task.last_error, task.copied) = (2, "no source".into(), 5);
+    let published = Published {
+        address: "10.0.0.1:3181".into(),
+        zone: "z1".into(),
+        incarnation: 12,
+        http: Some("10.0.0.1:8080".into()),
+        free_bytes: 10,
+        total_bytes: 100,
+    };
+    let owner = Owner { epoch: 7, name: "broker-1".into(), token: u64::MAX };
+    let link = Link { ledger: LedgerId(5), epoch: 7, end: Some(99) };
+    let checkpoint = Checkpoint { ledger: LedgerId(6), entry: 3, position: 88, epoch: 7 };
+    let leader = Leader { name: "b1:3181".into(), epoch: 4 };
+    let ready = Ready { epoch: 7 };
+    let written = [
+        owner.encode(),
+        link.encode(),
+        ready.encode(),
+        checkpoint.encode(),
+        published.encode(),
+        task.encode(),
+        leader.encode(),
+    ];
+    let golden: Vec<&str> = OURS.lines().collect();
+    assert_eq!(written.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect::<Vec<_>>(), golden);
+    let lines: Vec<&[u8]> = golden.iter().map(|line| line.as_bytes()).collect();
+    assert_eq!(Owner::decode("v", lines[0]), Ok(owner));
+    assert_eq!(Link::decode("v", lines[1]), Ok(link));
+    assert_eq!(Ready::decode("v", lines[2]), Ok(ready));
+    assert_eq!(Checkpoint::decode("v", lines[3]), Ok(checkpoint));
+    assert_eq!(Published::decode(&bookie, lines[4]), Ok(published));
+    assert_eq!(LedgerTask::decode(LedgerId(1), lines[5]), Ok(task));
+    assert_eq!(Leader::decode("auditor", lines[6]), Ok(leader));
+    // A field that a later release added is no reason to refuse.
+    assert_eq!(Ready::decode("v", br#"{"v":1,"epoch":7,"later":true}"#), Ok(Ready { epoch: 7 }));
+}
+
+proptest! {
+    #[test]
+    fn fuzz_ledger_metadata_is_refused_or_read(bytes: Vec<u8>, version in "[1-4]") {
+        let _ = LedgerMetadata::decode(LedgerId(1), &bytes);
+        let head = format!("BookieMetadataFormatVersion\t{version}\n").into_bytes();
+        let _ = LedgerMetadata::decode(LedgerId(1), &[&head[..], &bytes[..]].concat());
+        if let Some(len) = u8::try_from(bytes.len()).ok().filter(|len| *len < 128) {
+            let _ = LedgerMetadata::decode(LedgerId(1), &[&head[..], &[len], &bytes[..]].concat());
+        }
+    }
+
+    #[test]
+    fn fuzz_nearly_right_ledger_metadata_is_refused_or_read(at: prop::sample::Index, byte: u8, which in 0usize..3) {
+        let mut bytes = [LEDGER_1, LEDGER_2, LEDGER_3][which].to_vec();
+        *at.get_mut(&mut bytes) = byte;
+        let _ = LedgerMetadata::decode(LedgerId(1), &bytes);
+    }
+
+    #[test]
+    fn fuzz_our_values_are_refused_or_read(text in "\\PC*") {
+        let _ = Owner::decode("v", text.as_bytes());
+        let _ = LedgerTask::decode(LedgerId(1), text.as_bytes());
+    }
+}
