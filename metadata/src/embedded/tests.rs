@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use disk::simulated::{Call, Device, Fault};
 use disk::Disk;
+use disk::simulated::{Call, Device, Fault};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
