@@ -3,6 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
+use protocol::BookieId;
+
+use crate::identity::Refused;
 use crate::position::SegmentId;
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -27,6 +30,17 @@ pub enum Error {
     /// Refuse to start.
     #[error("{0}")]
     Config(String),
+    /// Refuse to start.
+    #[error(transparent)]
+    Identity(#[from] Refused),
+    /// Refuse to start: try again later.
+    #[error(transparent)]
+    Metadata(#[from] metadata::Error),
+    /// Stop the bookie, or refuse to start.
+    #[error(
+        "another process serves as bookie {0}: one of them uses a copy of the other's disks. Stop one of them"
+    )]
+    Rival(BookieId),
     /// The caller asked for a segment that cannot be dropped or copied now.
     #[error("segment {0} is in use, or not there")]
     Segment(SegmentId),

@@ -45,6 +45,12 @@ bugs! {
     TimeoutTakenAsFailure,
     /// The embedded metadata store answers a transaction that is not on disk.
     StoreAnswersBeforeSync,
+    /// The first add for a ledger that a bookie does not know is not checked against metadata (BK#4812).
+    FirstAddUnchecked,
+    /// GC deletes what a listing of metadata omits, without looking again (BK#870).
+    GcTrustsListing,
+    /// A bookie whose disk was restored from a snapshot serves as if nothing were lost.
+    OldSnapshotTrusted,
 }
 
 #[cfg(feature = "planted")]

@@ -1,0 +1,264 @@
+//! The one loop that owns a shelf: take all that waits, stage it, commit it. A thread in production, a task in tests.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use protocol::LedgerId;
+use protocol::bookie::{Refusal, Request};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::admission::Admission;
+use super::duty::Held;
+use super::long_poll::LongPolls;
+use super::queue::Queue;
+use super::reading::ReadQueue;
+use crate::metrics::Metrics;
+use crate::shelf::{Flush, Flushed, Order, Room, SegmentUse, Staged};
+use crate::{Duty, Error, SegmentId, Shelf};
+
+/// What a shelf's loop is given to do. Answers by [`oneshot`] come after the commit of what they are about.
+pub enum Work {
+    Serve(Request, Held),
+    Admitted(LedgerId, Admission),
+    Order(Vec<Order>, oneshot::Sender<()>),
+    /// Look for room, and whether the index should be flushed.
+    Tick {
+        flush: bool,
+    },
+    Flushed(Flushed),
+    /// Copies live entries out of a segment; where to go on.
+    Copy {
+        segment: SegmentId,
+        from: u32,
+        max_bytes: u64,
+        then: oneshot::Sender<Option<u32>>,
+    },
+    /// False if something in it is live.
+    Drop(SegmentId, oneshot::Sender<bool>),
+    Segments(oneshot::Sender<Vec<SegmentUse>>),
+    /// Commits, flushes, marks the end as clean; the loop ends.
+    Close(oneshot::Sender<()>),
+}
+
+/// How much waits for metadata at most: ledgers, each with the requests that came meanwhile (bounded by what may be in
+/// flight).
+const PARKED: usize = 4096;
+
+/// What a shelf's loop shares with the rest of the bookie.
+pub struct Around {
+    pub number: usize,
+    pub queue: Arc<Queue<Work>>,
+    pub reads: Arc<ReadQueue>,
+    pub flushes: Arc<Queue<Flush>>,
+    pub questions: mpsc::UnboundedSender<(usize, LedgerId)>,
+    pub long_polls: Arc<LongPolls>,
+    pub metrics: Arc<Metrics>,
+    /// Whether this shelf takes normal adds.
+    pub writable: Arc<AtomicBool>,
+    /// Whether there is room for the next segment too.
+    pub plenty: Arc<AtomicBool>,
+    /// While set, data of any ledger may be lost: unknown ledgers take no adds.
+    pub limbo_all: Arc<AtomicBool>,
+    /// How long a turn takes: simulations give the disk its time here.
+    pub turn: Option<Arc<dyn Fn() -> Duration + Send + Sync>>,
+}
+
+pub struct Keeper {
+    shelf: Shelf<Held>,
+    around: Around,
+    parked: BTreeMap<LedgerId, Vec<(Request, Held)>>,
+    /// Told after the next commit.
+    told: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+impl Keeper {
+    pub fn new(shelf: Shelf<Held>, around: Around) -> Keeper {
+        Keeper { shelf, around, parked: BTreeMap::new(), told: Vec::new() }
+    }
+
+    /// Serves until the queue is closed, the shelf is told to close, or it fails. After an error nothing that it had
+    /// taken is answered.
+    pub async fn run(mut self) -> Result<(), Error> {
+        while let Some(work) = self.around.queue.take(usize::MAX).await {
+            if let Some(turn) = &self.around.turn {
+                tokio::time::sleep(turn()).await;
+            }
+            if let Some(closing) = self.turn(work)? {
+                self.shelf.close()?;
+                let _ = closing.send(());
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// One group, or a few: what waited is staged, committed, answered.
+    fn turn(&mut self, work: VecDeque<Work>) -> Result<Option<oneshot::Sender<()>>, Error> {
+        let mut closing = None;
+        for item in work {
+            match item {
+                Work::Serve(request, held) => self.stage(request, held)?,
+                Work::Close(then) => closing = Some(then),
+                other => self.other(other)?,
+            }
+        }
+        self.commit()?;
+        if self.shelf.flush_due() {
+            self.flush()?;
+        }
+        Ok(closing)
+    }
+
+    fn other(&mut self, work: Work) -> Result<(), Error> {
+        match work {
+            Work::Admitted(ledger, admission) => self.admitted(ledger, admission)?,
+            Work::Order(orders, then) => {
+                for order in orders {
+                    self.shelf.order(order)?;
+                }
+                self.tell(then, ());
+            }
+            Work::Tick { flush } => {
+                if self.shelf.room() != Room::Plenty {
+                    self.shelf.look_for_room()?;
+                }
+                if flush {
+                    self.flush()?;
+                }
+                self.note_room();
+            }
+            Work::Flushed(flushed) => self.shelf.finish_flush(flushed)?,
+            Work::Copy { segment, from, max_bytes, then } => {
+                let next = self.shelf.copy_live(segment, from, max_bytes)?;
+                self.tell(then, next);
+            }
+            Work::Drop(segment, then) => {
+                let dropped = match self.shelf.drop_segment(segment) {
+                    Ok(()) => true,
+                    Err(Error::Segment(_)) => false,
+                    Err(error) => return Err(error),
+                };
+                self.tell(then, dropped);
+            }
+            Work::Segments(then) => self.tell(then, self.shelf.segments()),
+            Work::Serve(..) | Work::Close(_) => {}
+        }
+        Ok(())
+    }
+
+    fn tell<T: Send + 'static>(&mut self, then: oneshot::Sender<T>, what: T) {
+        self.told.push(Box::new(move || drop(then.send(what))));
+    }
+
+    fn stage(&mut self, request: Request, held: Held) -> Result<(), Error> {
+        let (mut request, mut held) = (request, held);
+        loop {
+            match self.shelf.stage(request, held) {
+                Staged::Taken => return Ok(()),
+                Staged::Full(again, duty) => {
+                    self.commit()?;
+                    (request, held) = (again, duty);
+                }
+                Staged::Read(read, duty) => {
+                    self.around.reads.push(read, duty);
+                    return Ok(());
+                }
+                Staged::Stranger(add, duty) => {
+                    self.park(add, duty);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Append, sync and publish happen in here, in this order; what comes after may rely on them.
+    fn commit(&mut self) -> Result<(), Error> {
+        if self.shelf.has_work() {
+            let began = Instant::now();
+            let committed = self.shelf.commit()?;
+            let metrics = &self.around.metrics;
+            metrics.commit_time.record_time(began.elapsed());
+            metrics.group_entries.record(committed.entries);
+            metrics.group_bytes.record(committed.bytes);
+            metrics.added_bytes.add(committed.bytes);
+            for (request, held) in committed.reads {
+                self.around.reads.push(request, held);
+            }
+            if committed.entries > 0 {
+                self.around.long_polls.something_came();
+            }
+            self.note_room();
+        }
+        self.told.drain(..).for_each(|tell| tell());
+        Ok(())
+    }
+
+    fn note_room(&self) {
+        let room = self.shelf.room();
+        self.around.writable.store(room != Room::ReadOnly, Ordering::Relaxed);
+        self.around.plenty.store(room == Room::Plenty, Ordering::Relaxed);
+    }
+
+    /// An add for a ledger that is not known waits for what metadata says; so does all that comes after it.
+    fn park(&mut self, add: Request, held: Held) {
+        let Some(ledger) = add.ledger() else { return held.answer(Err(Refusal::BadRequest)) };
+        if self.around.limbo_all.load(Ordering::Relaxed) {
+            return held.answer(Err(Refusal::Fenced));
+        }
+        if let Some(waiting) = self.parked.get_mut(&ledger) {
+            return waiting.push((add, held));
+        }
+        if self.parked.len() >= PARKED || self.around.questions.send((self.around.number, ledger)).is_err() {
+            return held.answer(Err(Refusal::TooManyRequests));
+        }
+        self.around.metrics.first_adds.add(1);
+        self.parked.insert(ledger, vec![(add, held)]);
+        self.around.metrics.parked.set(self.parked.len() as u64);
+    }
+
+    fn admitted(&mut self, ledger: LedgerId, admission: Admission) -> Result<(), Error> {
+        let waiting = self.parked.remove(&ledger).unwrap_or_default();
+        self.around.metrics.parked.set(self.parked.len() as u64);
+        let admission = match self.around.limbo_all.load(Ordering::Relaxed) {
+            true => Err(Refusal::Fenced),
+            false => admission,
+        };
+        match admission {
+            Ok(()) => {
+                for (add, held) in waiting {
+                    self.shelf.vouch(ledger);
+                    self.stage(add, held)?;
+                }
+            }
+            Err(refusal) => {
+                if refusal == Refusal::Fenced {
+                    self.around.metrics.first_adds_fenced.add(1);
+                }
+                waiting.into_iter().for_each(|(_, held)| held.answer(Err(refusal)));
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        if let Some(flush) = self.shelf.begin_flush()? {
+            self.around.flushes.push([flush]);
+        }
+        Ok(())
+    }
+}
+
+/// Runs index flushes beside the shelf, and gives back what they came to.
+pub async fn flush_beside(flushes: Arc<Queue<Flush>>, shelf: Arc<Queue<Work>>, metrics: Arc<Metrics>) {
+    while let Some(taken) = flushes.take(1).await {
+        for flush in taken {
+            let began = Instant::now();
+            let flushed = flush.run();
+            metrics.flush_time.record_time(began.elapsed());
+            shelf.push([Work::Flushed(flushed)]);
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! From folders and metadata to a bookie that serves.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use disk::Disk;
+use metadata::Ledgers;
+use metadata::schema::Cookie;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::admission::Admitter;
+use super::alarm::Alarm;
+use super::duty::Held;
+use super::keeper::{Around, Keeper, flush_beside};
+use super::lanes::{Lanes, Run};
+use super::long_poll::LongPolls;
+use super::placement::Placement;
+use super::pressure::Pressure;
+use super::reading::ReadQueue;
+use super::{Bookie, Core, ShelfHandle};
+use crate::identity::{Claim, Found, Identity, Membership, Refused, Verdict, file, judge};
+use crate::index::IndexStore;
+use crate::life;
+use crate::metrics::Metrics;
+use crate::settings::{Budgets, Settings};
+use crate::shelf::{self, Order, StartReport};
+use crate::upkeep;
+use crate::{Error, Shelf};
+
+/// One data folder.
+pub struct Volume {
+    /// As the operator wrote it: for cookies and messages.
+    pub name: String,
+    pub disk: Arc<dyn Disk>,
+    pub index: Arc<dyn IndexStore>,
+}
+
+/// What a bookie needs of the process that it runs in.
+pub struct Surroundings {
+    /// Any number not used before: names of new disks, and marks of this start, come from it.
+    pub seed: u64,
+    pub run: Run,
+}
+
+/// A disk with its place in the bookie, before it is opened.
+struct Member {
+    volume: Volume,
+    disk: Uuid,
+    doubtful: bool,
+}
+
+struct Opened {
+    shelf: Shelf<Held>,
+    disk: Arc<dyn Disk>,
+    doubtful: bool,
+}
+
+pub(super) async fn start(
+    settings: Settings,
+    volumes: Vec<Volume>,
+    ledgers: Ledgers,
+    surroundings: Surroundings,
+) -> Result<Bookie, Error> {
+    settings.check().map_err(Error::Config)?;
+    let mut rng = StdRng::seed_from_u64(surroundings.seed);
+    let found = look(&volumes)?;
+    let id =
+        found.iter().find_map(|found| found.identity.as_ref()).map_or(&settings.id, |i| &i.bookie).clone();
+    let (mut claim, known) = Claim::read(&ledgers, &id).await?;
+    let verdict = judge(&found, &known, &id, settings.on_lost_data)?;
+    for suspicion in &verdict.suspicions {
+        tracing::warn!(bookie = %id, "{suspicion}; serving in limbo until what should be here is here again");
+    }
+    let names: Vec<String> = volumes.iter().map(|volume| volume.name.clone()).collect();
+    let members = members(volumes, &verdict, &mut rng);
+    let disks: Vec<Uuid> = members.iter().map(|member| member.disk).collect();
+    for (member, is_new) in members.iter().zip(verdict.disks.iter().map(Option::is_none)) {
+        if is_new {
+            let blank = Identity {
+                bookie: id.clone(),
+                cluster: known.cluster.clone(),
+                disk: member.disk,
+                disks: vec![member.disk],
+                incarnation: 0,
+                epoch: 0,
+            };
+            blank.store(&*member.volume.disk).map_err(Error::disk("writing the identity"))?;
+        }
+    }
+    let mut opened = Vec::new();
+    for member in members {
+        opened.push(open(member, &settings, disks.len(), rng.random())?);
+    }
+    let limbo = doubt(&mut opened, &verdict)?;
+    // Only now, with the doubt on disk, may the disks look as new as they should be.
+    let hold =
+        Hold { id: id.clone(), cluster: known.cluster.clone(), disks, incarnation: verdict.incarnation };
+    hold.write(opened.iter().map(|opened| &*opened.disk), verdict.epoch)?;
+    let cookie = Cookie {
+        bookie: id.clone(),
+        journal_dirs: names.join(","),
+        ledger_dirs: names,
+        index_dirs: None,
+        instance_id: known.cluster,
+    };
+    claim.take(&cookie, &hold.membership(verdict.epoch)).await?;
+    Ok(assemble(settings, ledgers, hold, claim, verdict.epoch, opened, limbo, surroundings.run))
+}
+
+/// A bookie's hold on its name: what it writes to its disks and to metadata with each epoch.
+pub(crate) struct Hold {
+    pub id: protocol::BookieId,
+    pub cluster: String,
+    pub disks: Vec<Uuid>,
+    pub incarnation: u64,
+}
+
+impl Hold {
+    pub fn membership(&self, epoch: u64) -> Membership {
+        Membership::new(self.incarnation, epoch, &self.disks)
+    }
+
+    /// Writes the epoch to all disks. Metadata MUST hear of it only afterwards.
+    pub fn write<'a>(&self, disks: impl Iterator<Item = &'a dyn Disk>, epoch: u64) -> Result<(), Error> {
+        for (disk, uuid) in disks.zip(&self.disks) {
+            let identity = Identity {
+                bookie: self.id.clone(),
+                cluster: self.cluster.clone(),
+                disk: *uuid,
+                disks: self.disks.clone(),
+                incarnation: self.incarnation,
+                epoch,
+            };
+            identity.store(disk).map_err(Error::disk("writing the identity"))?;
+        }
+        Ok(())
+    }
+}
+
+fn look(volumes: &[Volume]) -> Result<Vec<Found>, Error> {
+    let mut found = Vec::new();
+    for (folder, volume) in volumes.iter().enumerate() {
+        let names = volume.disk.list().map_err(Error::disk("listing a data folder"))?;
+        let has_data = names.iter().any(|(name, _)| !name.starts_with(file::FILE));
+        let identity = Identity::load(&*volume.disk).map_err(Error::disk("reading the identity"))?;
+        let identity = identity
+            .transpose()
+            .map_err(|why| Refused::Unreadable { folder, why: format!("{}: {why}", volume.name) })?;
+        found.push(Found { identity, has_data });
+    }
+    Ok(found)
+}
+
+fn members(volumes: Vec<Volume>, verdict: &Verdict, rng: &mut StdRng) -> Vec<Member> {
+    let mut members = Vec::new();
+    for (folder, volume) in volumes.into_iter().enumerate() {
+        let known = verdict.disks.get(folder).copied().flatten();
+        let new = uuid::Builder::from_random_bytes(rng.random()).into_uuid();
+        let doubtful = verdict.is_stale(folder) || (known.is_none() && verdict.lost_something());
+        members.push(Member { volume, disk: known.unwrap_or(new), doubtful });
+    }
+    members
+}
+
+fn open(member: Member, settings: &Settings, disks: usize, nonce: u64) -> Result<Opened, Error> {
+    let budgets = Budgets::of(settings.memory);
+    let config = shelf::Config {
+        identity: member.disk.into_bytes(),
+        segment_bytes: settings.segment_bytes,
+        reserve_bytes: settings.reserve_bytes,
+        index_reserve: settings.index_reserve,
+        flush_entries: (budgets.recent_entries / disks).max(1024),
+        ledgers_in_memory: (budgets.ledgers / disks).max(256),
+        readahead_bytes: budgets.readahead as usize / disks,
+        group_bytes: (settings.segment_bytes / 8).min(2 << 20),
+        flush_bytes: u64::from(settings.segment_bytes / 4),
+        ..shelf::Config::default()
+    };
+    let Volume { name, disk, index } = member.volume;
+    let (shelf, report) = Shelf::open(disk.clone(), index, config, nonce)?;
+    tell(&name, &report);
+    Ok(Opened { shelf, disk, doubtful: member.doubtful || report.limbo })
+}
+
+fn tell(name: &str, report: &StartReport) {
+    let StartReport { empty, clean, scanned, index, .. } = report;
+    tracing::info!(folder = name, empty, clean, scanned, ?index, "disk opened");
+    if let Some(at) = report.torn {
+        tracing::info!(folder = name, %at, "a torn tail was cut: nothing in it had been acknowledged");
+    }
+    for (from, to) in &report.damaged {
+        tracing::error!(folder = name, %from, %to, "acknowledged data cannot be read: limbo");
+    }
+    if !report.missing.is_empty() {
+        tracing::error!(folder = name, segments = ?report.missing, "segment files are missing: limbo");
+    }
+}
+
+/// Makes doubt durable: from here on nothing is denied by these shelves.
+fn doubt(opened: &mut [Opened], verdict: &Verdict) -> Result<bool, Error> {
+    if verdict.lost_something() && !opened.iter().any(|opened| opened.doubtful)
+        // A disk is gone and none has come for it: one of the others has to remember that.
+        && let Some(first) = opened.first_mut()
+    {
+        first.doubtful = true;
+    }
+    for opened in opened.iter_mut().filter(|opened| opened.doubtful) {
+        opened.shelf.order(Order::LimboAll)?;
+        let _ = opened.shelf.commit()?;
+    }
+    Ok(opened.iter().any(|opened| opened.doubtful))
+}
+
+#[allow(clippy::too_many_arguments)]
+fn assemble(
+    settings: Settings,
+    ledgers: Ledgers,
+    hold: Hold,
+    claim: Claim,
+    epoch: u64,
+    opened: Vec<Opened>,
+    limbo: bool,
+    run: Run,
+) -> Bookie {
+    let alarm = Alarm::default();
+    let mut lanes = Lanes::new(run, alarm.clone());
+    let metrics: Arc<Metrics> = Arc::default();
+    let budgets = Budgets::of(settings.memory);
+    let limbo_all = Arc::new(AtomicBool::new(limbo));
+    let (questions, asked) = mpsc::unbounded_channel();
+    let (mut handles, mut keepers, mut readers) = (Vec::new(), Vec::new(), Vec::new());
+    let count = opened.len();
+    for (number, Opened { shelf, disk, doubtful }) in opened.into_iter().enumerate() {
+        let handle = ShelfHandle {
+            queue: Arc::default(),
+            reads: ReadQueue::new(budgets.cold_reads / count),
+            flushes: Arc::default(),
+            long_polls: LongPolls::new(budgets.long_polls / count, metrics.clone()),
+            disk,
+            writable: Arc::new(AtomicBool::new(true)),
+            plenty: Arc::new(AtomicBool::new(true)),
+            doubtful,
+        };
+        let around = Around {
+            number,
+            queue: handle.queue.clone(),
+            reads: handle.reads.clone(),
+            flushes: handle.flushes.clone(),
+            questions: questions.clone(),
+            long_polls: handle.long_polls.clone(),
+            metrics: metrics.clone(),
+            writable: handle.writable.clone(),
+            plenty: handle.plenty.clone(),
+            limbo_all: limbo_all.clone(),
+            turn: lanes.turn(),
+        };
+        readers.push(shelf.reader());
+        keepers.push(Keeper::new(shelf, around));
+        handles.push(handle);
+    }
+    let admitter = Admitter {
+        ledgers: ledgers.clone(),
+        me: hold.id.clone(),
+        limit: settings.metadata_timeout,
+        shelves: handles.iter().map(|handle| handle.queue.clone()).collect(),
+    };
+    let core = Arc::new(Core {
+        id: hold.id.clone(),
+        incarnation: hold.incarnation,
+        ledgers,
+        shelves: handles,
+        placement: Placement::new(readers, budgets.ledgers),
+        pressure: Arc::new(Pressure::new(budgets.in_flight, metrics.clone())),
+        metrics,
+        alarm,
+        limbo_all,
+        stopping: AtomicBool::new(false),
+        registered: AtomicBool::new(false),
+        leaving: tokio::sync::watch::Sender::new(life::Leaving::default()),
+        space: Default::default(),
+        settings,
+    });
+    life::space::look(&core);
+    for (number, keeper) in keepers.into_iter().enumerate() {
+        serve_shelf(&core, &mut lanes, number, keeper);
+    }
+    lanes.task(admitter.run(asked));
+    lanes.task(life::registration::keep(core.clone()));
+    lanes.task(life::space::watch(core.clone()));
+    lanes.background("upkeep".into(), upkeep::run(core.clone(), hold, claim, epoch));
+    Bookie { core, _lanes: parking_lot::Mutex::new(lanes) }
+}
+
+/// Gives a shelf its lanes.
+fn serve_shelf(core: &Arc<Core>, lanes: &mut Lanes, number: usize, keeper: Keeper) {
+    let (Some(shelf), Some(reader)) = (core.shelves.get(number), core.placement.reader(number)) else {
+        return;
+    };
+    let ending = core.clone();
+    lanes.disk(format!("shelf-{number}"), async move {
+        if let Err(error) = keeper.run().await {
+            ending.alarm.fail(&error);
+            ending.close();
+        }
+    });
+    for lane in 0..core.settings.cold_readers {
+        lanes.disk(format!("read-{number}-{lane}"), shelf.reads.clone().serve(reader.clone()));
+    }
+    let flushing = flush_beside(shelf.flushes.clone(), shelf.queue.clone(), core.metrics.clone());
+    lanes.disk(format!("flush-{number}"), flushing);
+    lanes.task(shelf.long_polls.clone().run(reader.clone(), shelf.reads.clone()));
+}
