@@ -94,9 +94,11 @@ fn an_open_ledger_is_written_as_apaches_client_writes_it() {
     assert_eq!(LedgerMetadata::decode(LedgerId(1), &expected), Ok(open));
 }
 
+type Change = fn(&mut LedgerMetadata);
+
 #[test]
 fn what_readers_rely_on_is_checked() {
-    let changes: [(fn(&mut LedgerMetadata), &str); 5] = [
+    let changes: [(Change, &str); 5] = [
         (|l| l.ack_quorum = 0, "quorums"),
         (|l| l.write_quorum = 4, "quorums"),
         (|l| l.segments.truncate(0), "no segment"),
