@@ -5,6 +5,7 @@
 //! * [`quorum`] — which bookies hold an entry, and how many answers prove what.
 //! * [`layout`] — what one must know of a ledger to ask bookies about it.
 //! * [`placement`] — which bookies a new ledger is written to.
+//! * [`reader`] — reading a ledger.
 //! * [`recovery`] — closing the ledger of a writer that is gone.
 //! * [`writer`] — one open ledger's writer.
 //! * [`cluster`] — bookies and metadata store, as all of these need them.
@@ -17,6 +18,7 @@ pub mod layout;
 pub mod log;
 pub mod placement;
 pub mod quorum;
+pub mod reader;
 pub mod recovery;
 pub mod writer;
 
@@ -25,5 +27,6 @@ mod model;
 
 pub use cluster::Cluster;
 pub use error::{Ended, Error};
+pub use reader::{LedgerReader, ReadAhead};
 pub use recovery::recover;
 pub use writer::{LedgerWriter, Plan};

@@ -35,6 +35,8 @@ pub enum Mood {
     Silent,
     /// Answers this to everything.
     Refusing(Refusal),
+    /// Knows no batch reads.
+    WithoutBatches,
     /// Answers this to normal adds.
     RefusingAdds(Refusal),
 }
@@ -175,6 +177,10 @@ impl ModelBookies {
         let is_normal_add = matches!(&request, Request::Add { options, .. } if !options.recovery);
         match *mood {
             Mood::Well => Some(shelf.do_it(request).map_err(Failure::Refused)),
+            Mood::WithoutBatches if matches!(request, Request::BatchRead { .. }) => {
+                Some(Err(Failure::Refused(Refusal::BadVersion)))
+            }
+            Mood::WithoutBatches => Some(shelf.do_it(request).map_err(Failure::Refused)),
             Mood::Mute => {
                 let _ = shelf.do_it(request);
                 None
