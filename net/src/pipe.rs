@@ -1,6 +1,7 @@
 //! The writing side of a connection: whoever has something to say writes it, on his own thread, without waiting.
 
 use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Buf;
 use parking_lot::Mutex;
@@ -29,11 +30,12 @@ pub(crate) enum Flushed {
 pub(crate) struct Pipe {
     socket: OwnedWriteHalf,
     writing: Mutex<Outgoing>,
+    written: AtomicU64,
 }
 
 impl Pipe {
     pub fn new(socket: OwnedWriteHalf) -> Pipe {
-        Pipe { socket, writing: Mutex::default() }
+        Pipe { socket, writing: Mutex::default(), written: AtomicU64::new(0) }
     }
 
     /// Writes all there is, as far as the peer takes it. One thread writes at a time; another that comes meanwhile
@@ -68,6 +70,7 @@ impl Pipe {
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => {
                 out.advance(written);
+                self.written.fetch_add(written as u64, Ordering::Relaxed);
                 Ok(Flushed::All)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Flushed::Blocked),
@@ -79,8 +82,8 @@ impl Pipe {
         self.socket.writable().await
     }
 
-    /// Bytes taken from the source that the peer has not taken yet. Approximate while another thread writes.
-    pub fn unwritten(&self) -> usize {
-        self.writing.try_lock().map_or(0, |out| out.len())
+    /// Bytes that the peer has taken so far.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 }

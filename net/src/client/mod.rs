@@ -20,6 +20,8 @@ use tokio::runtime::Handle;
 
 use crate::{Bookies, ReplyTo, Resolve};
 use link::Link;
+#[cfg(test)]
+pub(crate) use pending::cut;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {

@@ -1,0 +1,198 @@
+//! The task of a connection: reads, decodes, submits; minds limits and deadlines.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use protocol::bookie::{Garbage, extension, frame::Oversized};
+use protocol::entry::MAX_FRAME;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::time::Instant;
+
+use super::conn::{Conn, Phase};
+use super::intake::Intake;
+use crate::gather;
+use crate::pipe::Flushed;
+use crate::receive::{FIRST, Read, Receive};
+use crate::service::Pressure;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("closed by the peer")]
+    Closed,
+    #[error("closed by us")]
+    Finished,
+    #[error("broken: {0}")]
+    Io(#[from] io::Error),
+    #[error("cut off, it sent garbage: {0}")]
+    Garbage(#[from] Garbage),
+    #[error("cut off: {0}")]
+    Oversized(#[from] Oversized),
+    #[error("cut off, a frame was not whole in time")]
+    HalfFrame,
+    #[error("cut off, it does not take its replies")]
+    SlowReader,
+}
+
+pub(super) async fn run(conn: Arc<Conn>, read: OwnedReadHalf, peer: SocketAddr, slot: usize) {
+    let mut session = Session {
+        receive: Receive::new(read, MAX_FRAME),
+        intake: Intake::new(),
+        conn: &conn,
+        charged: 0,
+        begun: None,
+        stuck: None,
+    };
+    match session.serve().await {
+        Ok(()) | Err(End::Closed | End::Finished) => {}
+        Err(End::Io(error)) => tracing::debug!("{peer}: broken: {error}"),
+        Err(end) => tracing::warn!("{peer}: {end}"),
+    }
+    conn.shared.budget.give(session.charged);
+    conn.abandon();
+    conn.shared.closed(slot);
+}
+
+struct Session<'a> {
+    receive: Receive,
+    intake: Intake,
+    conn: &'a Arc<Conn>,
+    /// Bytes of the receive buffer that are counted.
+    charged: usize,
+    /// When the frame began that is not whole.
+    begun: Option<Instant>,
+    /// Since when, and at how many bytes, the peer takes no more.
+    stuck: Option<(Instant, u64)>,
+}
+
+impl Session<'_> {
+    async fn serve(&mut self) -> Result<(), End> {
+        let conn = self.conn;
+        let mut full: Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = None;
+        let mut poor = false;
+        loop {
+            let blocked = conn.flush()? == Flushed::Blocked;
+            let reads = !poor && full.is_none() && conn.may_read();
+            let deadline = self.deadline(blocked)?;
+            tokio::select! {
+                biased;
+                ready = self.receive.ready(), if reads => {
+                    ready?;
+                    if !self.pay() {
+                        poor = true;
+                    } else if self.read()? == Pressure::Full {
+                        full = Some(conn.shared.service.room());
+                    }
+                }
+                writable = conn.writable(), if blocked => writable?,
+                () = conn.kick.notified() => match conn.phase() {
+                    Phase::Open => {}
+                    Phase::Finishing if !conn.settled() => {}
+                    Phase::Finishing | Phase::Cut => return Err(End::Finished),
+                },
+                () = conn.shared.budget.freed(), if poor => poor = false,
+                () = wait(&mut full), if full.is_some() => full = None,
+                () = until(deadline), if deadline.is_some() => {}
+            }
+        }
+    }
+
+    /// Counts the room for the next read. False: all connections together hold too much.
+    fn pay(&mut self) -> bool {
+        let wanted = self.receive.room().saturating_sub(FIRST);
+        let budget = &self.conn.shared.budget;
+        if wanted > 0 && !budget.try_take(wanted) {
+            return false;
+        }
+        self.charged += wanted;
+        budget.pass_on();
+        true
+    }
+
+    fn read(&mut self) -> Result<Pressure, End> {
+        match self.receive.read()? {
+            Read::Some => {}
+            Read::None => return Ok(Pressure::Room),
+            Read::End => return Err(End::Closed),
+        }
+        self.decode()?;
+        let partial = self.receive.partial().len();
+        self.begun = match partial {
+            0 => None,
+            _ => self.begun.or_else(|| Some(Instant::now())),
+        };
+        let counted = partial.saturating_sub(FIRST);
+        self.conn.shared.budget.take(counted);
+        self.conn.shared.budget.give(std::mem::replace(&mut self.charged, counted));
+        if self.intake.batch.is_empty() {
+            return Ok(Pressure::Room);
+        }
+        let batch = std::mem::take(&mut self.intake.batch);
+        Ok(gather(|| self.conn.shared.service.submit(batch)))
+    }
+
+    /// Takes in all frames that are whole.
+    fn decode(&mut self) -> Result<(), End> {
+        let mut state = self.conn.lock();
+        loop {
+            match self.receive.frame() {
+                Ok(Some(frame)) => {
+                    self.begun = None;
+                    self.intake.frame(self.conn, &mut state, frame)?;
+                    if self.intake.extension {
+                        self.receive.max_frame = extension::MAX_FRAME;
+                    }
+                }
+                Ok(None) => return Ok(()),
+                Err(frame) => {
+                    match self.intake.oversized(self.conn, &mut state, self.receive.partial(), frame)? {
+                        Some(size) => self.receive.skip(size),
+                        None => return Ok(()),
+                    }
+                }
+            }
+        }
+    }
+
+    /// When to look again at a frame that is not whole, and at a peer that takes no replies; an error if it is over.
+    fn deadline(&mut self, blocked: bool) -> Result<Option<Instant>, End> {
+        let settings = &self.conn.shared.settings;
+        if !blocked {
+            self.stuck = None;
+            if self.begun.is_none() {
+                return Ok(None);
+            }
+        }
+        let now = Instant::now();
+        if blocked {
+            let written = self.conn.written();
+            self.stuck = self.stuck.filter(|(_, then)| *then == written).or(Some((now, written)));
+        }
+        let whole = self.begun.map(|begun| begun + settings.half_frame);
+        let taken = self.stuck.map(|(since, _)| since + settings.slow_reader);
+        if whole.is_some_and(|whole| whole <= now) {
+            return Err(End::HalfFrame);
+        }
+        if taken.is_some_and(|taken| taken <= now) {
+            return Err(End::SlowReader);
+        }
+        Ok(whole.into_iter().chain(taken).min())
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn wait(full: &mut Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>>) {
+    match full {
+        Some(room) => room.await,
+        None => std::future::pending().await,
+    }
+}
