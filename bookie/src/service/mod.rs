@@ -168,8 +168,13 @@ impl Bookie {
 }
 
 impl Service for Bookie {
-    fn submit(&self, batch: Vec<(Request, ReplyTo)>) {
+    fn submit(&self, batch: Vec<(Request, ReplyTo)>) -> net::Pressure {
         self.core.submit(batch);
+        if self.is_busy() { net::Pressure::Full } else { net::Pressure::Room }
+    }
+
+    fn room(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.core.pressure.room())
     }
 }
 
