@@ -1,9 +1,13 @@
 //! The way to a cluster: its metadata, its bookies.
 
+use std::io;
 use std::sync::Arc;
 
 use ::metadata::ledgers::{Ledgers, Stored};
-use ::metadata::{Scope, Store, registry};
+use ::metadata::registry::{self, BookieInfo, Directory};
+use ::metadata::{Scope, Store};
+use net::client::{Settings, Tcp};
+use net::{Resolve, Resolving};
 use protocol::BookieId;
 
 use crate::config::MetadataUri;
@@ -13,7 +17,8 @@ pub struct Cluster {
     pub uri: MetadataUri,
     pub store: Arc<dyn Store>,
     pub scope: Scope,
-    pub ledgers: Ledgers,
+    /// Ledgers, and the bookies that keep them.
+    pub client: ledger::Cluster,
 }
 
 /// Ledgers read from metadata at once.
@@ -28,28 +33,40 @@ pub async fn open(uri: &MetadataUri) -> Outcome<(Arc<dyn Store>, Scope)> {
 impl Cluster {
     pub async fn connect(uri: &MetadataUri) -> Outcome<Cluster> {
         let (store, scope) = open(uri).await?;
-        let found = ::metadata::cluster::require(&*store, &scope).await;
-        found.map_err(|error| Error::cannot(format!("use the cluster at {uri}"), error))?;
-        let ledgers = Ledgers::new(store.clone(), scope.clone(), rand::random());
-        Ok(Cluster { uri: uri.clone(), store, scope, ledgers })
+        Cluster::over(uri, store, scope, Settings::default()).await
     }
 
-    /// Bookies that take new ledgers.
-    pub async fn writable(&self) -> Outcome<Vec<BookieId>> {
-        let all = registry::bookies(&*self.store, &self.scope).await;
-        let all = all.map_err(|error| Error::cannot("list the bookies", error))?;
-        Ok(all.into_iter().filter(|bookie| bookie.takes_ledgers()).map(|bookie| bookie.id).collect())
+    /// The cluster in a store that is open already.
+    pub async fn over(
+        uri: &MetadataUri,
+        store: Arc<dyn Store>,
+        scope: Scope,
+        settings: Settings,
+    ) -> Outcome<Cluster> {
+        let failed = |error| Error::cannot(format!("use the cluster at {uri}"), error);
+        ::metadata::cluster::require(&*store, &scope).await.map_err(failed)?;
+        let directory = registry::follow(store.clone(), scope.clone()).await.map_err(failed)?;
+        let bookies = Arc::new(Tcp::new(Arc::new(Registered(directory)), settings));
+        let ledgers = Ledgers::new(store.clone(), scope.clone(), rand::random());
+        let client = ledger::Cluster::new(bookies, ledgers, rand::random());
+        Ok(Cluster { uri: uri.clone(), store, scope, client })
+    }
+
+    pub fn ledgers(&self) -> &Ledgers {
+        &self.client.ledgers
+    }
+
+    pub async fn bookies(&self) -> Outcome<Vec<BookieInfo>> {
+        let bookies = registry::bookies(&*self.store, &self.scope).await;
+        bookies.map_err(|error| Error::cannot("list the bookies", error))
     }
 
     /// Shows every ledger to `see`, in order of ids; those that cannot be read are told on standard error.
     pub async fn each_ledger(&self, mut see: impl FnMut(&Stored)) -> Outcome {
         let mut after = None;
         loop {
-            let page = self
-                .ledgers
-                .list(after, PAGE)
-                .await
-                .map_err(|error| Error::cannot("list the ledgers", error))?;
+            let page = self.ledgers().list(after, PAGE).await;
+            let page = page.map_err(|error| Error::cannot("list the ledgers", error))?;
             page.ledgers.iter().for_each(&mut see);
             for (ledger, error) in &page.unreadable {
                 eprintln!("stratamq: ledger {ledger} cannot be read: {error}");
@@ -60,9 +77,20 @@ impl Cluster {
             }
         }
     }
+}
 
-    /// A number that tells what this process creates from what others do.
-    pub fn token(&self) -> i64 {
-        rand::random()
+/// Bookies are where they say they are now; those that say nothing (Apache's) are where their id points.
+pub struct Registered(pub Directory);
+
+impl Resolve for Registered {
+    fn resolve<'a>(&'a self, bookie: &'a BookieId) -> Resolving<'a> {
+        Box::pin(async move {
+            let address = self.0.address(bookie);
+            let found: Vec<_> = tokio::net::lookup_host(&address).await?.collect();
+            if found.is_empty() {
+                return Err(io::Error::new(io::ErrorKind::NotFound, format!("{address} has no address")));
+            }
+            Ok(found)
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! `stratamq`: one binary, a subcommand per role. Only this crate reads files, the environment and arguments.
 
 mod admin;
+mod bench;
 mod cluster;
 mod config;
 mod error;
@@ -26,6 +27,9 @@ struct Arguments {
 enum Command {
     /// Look at a cluster, and change it
     Admin(admin::Arguments),
+    /// Measure a cluster
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Check a configuration, or show what it comes to
     #[command(subcommand)]
     Config(role::config::Command),
@@ -33,7 +37,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Admin(arguments) => on_one_thread(admin::run(arguments)),
+        Command::Admin(arguments) => tool(admin::run(arguments)),
+        // Loader and sockets share a thread: there is no hop between an acknowledgement and its clock.
+        Command::Bench(command) => tool(bench::run(command)),
         Command::Config(command) => role::config::run(command),
     };
     match outcome {
@@ -45,7 +51,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn on_one_thread(work: impl Future<Output = Outcome>) -> Outcome {
+/// A command that does something and ends: on one thread, telling only what goes wrong.
+fn tool(work: impl Future<Output = Outcome>) -> Outcome {
+    logs::start("warn", config::LogFormat::Text)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Error::cannot("start", error))?.block_on(work)
 }

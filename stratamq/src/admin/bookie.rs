@@ -1,7 +1,7 @@
 //! `stratamq admin bookie`.
 
 use clap::Subcommand;
-use metadata::registry::{self, BookieInfo, Standing};
+use metadata::registry::{BookieInfo, Standing};
 use metadata::{Compare, Txn, TxnOutcome, commit};
 use protocol::BookieId;
 use serde_json::json;
@@ -64,7 +64,7 @@ fn size(bytes: Option<u64>) -> String {
 }
 
 async fn list(given: &Given, cluster: &Cluster) -> Outcome {
-    let bookies = cluster.bookie_infos().await?;
+    let bookies = cluster.bookies().await?;
     if given.json {
         bookies.iter().for_each(|bookie| print_json(&as_json(bookie)));
         return Ok(());
@@ -89,7 +89,7 @@ async fn list(given: &Given, cluster: &Cluster) -> Outcome {
 }
 
 async fn find(cluster: &Cluster, bookie: &BookieId) -> Outcome<BookieInfo> {
-    let bookies = cluster.bookie_infos().await?;
+    let bookies = cluster.bookies().await?;
     bookies.into_iter().find(|info| info.id == *bookie).ok_or_else(|| {
         Error::Failed(format!(
             "there is no bookie {bookie} in this cluster: `stratamq admin bookie list` shows all"
@@ -135,7 +135,7 @@ async fn info(given: &Given, cluster: &Cluster, id: &BookieId) -> Outcome {
 
 async fn drain(cluster: &Cluster, id: &BookieId) -> Outcome {
     let bookie = find(cluster, id).await?;
-    let others = cluster.bookie_infos().await?.iter().filter(|b| b.takes_ledgers() && b.id != *id).count();
+    let others = cluster.bookies().await?.iter().filter(|b| b.takes_ledgers() && b.id != *id).count();
     if bookie.draining {
         println!("{id} is being drained already.");
         return Ok(());
@@ -166,12 +166,4 @@ async fn cancel_drain(cluster: &Cluster, id: &BookieId) -> Outcome {
     }
     println!("{id} is not being drained.");
     Ok(())
-}
-
-impl Cluster {
-    pub async fn bookie_infos(&self) -> Outcome<Vec<BookieInfo>> {
-        registry::bookies(&*self.store, &self.scope)
-            .await
-            .map_err(|error| Error::cannot("list the bookies", error))
-    }
 }

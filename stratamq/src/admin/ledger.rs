@@ -123,7 +123,7 @@ async fn list(given: &Given, cluster: &Cluster) -> Outcome {
 }
 
 async fn find(cluster: &Cluster, ledger: LedgerId) -> Outcome<Stored> {
-    let found = cluster.ledgers.read(ledger).await;
+    let found = cluster.ledgers().read(ledger).await;
     found.map_err(|error| Error::cannot(format!("read ledger {ledger}"), error))?.ok_or_else(|| {
         Error::Failed(format!(
             "there is no ledger {ledger} in this cluster: `stratamq admin ledger list` shows all"
@@ -178,7 +178,7 @@ async fn delete(cluster: &Cluster, ledger: LedgerId, force: bool) -> Outcome {
             stored.metadata.origin().map(|origin| origin.vb).unwrap_or_default()
         )));
     }
-    let deleted = cluster.ledgers.delete(ledger, Some(stored.version)).await;
+    let deleted = cluster.ledgers().delete(ledger, Some(stored.version)).await;
     if !deleted.map_err(|error| Error::cannot(format!("delete ledger {ledger}"), error))? {
         return Err(Error::Failed(format!("ledger {ledger} changed meanwhile: look again, then try again")));
     }
