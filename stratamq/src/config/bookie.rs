@@ -33,11 +33,11 @@ settings! {
         /// Threads per disk that read what is not in memory.
         cold_readers: u64 = "2", from "1" to "64";
         /// A metadata request that takes longer has failed.
-        metadata_timeout: Span = "5s", from "100ms" to "60s";
+        metadata_timeout: Span = "5s", from "100ms" to "1m";
         /// A bookie that metadata has not heard of for so long counts as away.
         lease: Span = "10s", from "1s" to "10m";
         /// The index is flushed after this long at the latest, if anything was written.
-        flush_every: Span = "60s", from "1s" to "1h";
+        flush_every: Span = "1m", from "1s" to "1h";
         /// Deleted ledgers are looked for, and their space is given back, this often.
         gc_every: Span = "5m", from "1s" to "1d";
         /// Ledgers that have moved to other bookies are looked for this often.
