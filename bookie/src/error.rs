@@ -41,6 +41,9 @@ pub enum Error {
         "another process serves as bookie {0}: one of them uses a copy of the other's disks. Stop one of them"
     )]
     Rival(BookieId),
+    /// Try again when there is room: not even the reserve is left.
+    #[error("there is no room on the disk, not even for marks: free some space")]
+    NoRoom,
     /// The caller asked for a segment that cannot be dropped or copied now.
     #[error("segment {0} is in use, or not there")]
     Segment(SegmentId),

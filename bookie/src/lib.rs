@@ -13,9 +13,11 @@ pub mod index;
 mod life;
 pub mod metrics;
 pub mod position;
+pub mod segment;
 pub mod service;
 pub mod settings;
 pub mod shelf;
+pub mod state;
 pub mod upkeep;
 
 pub use duty::Duty;

@@ -31,6 +31,24 @@ bugs! {
     RecoveryReadWithoutFence,
     /// A fencing read that finds nothing is answered before the fence is on disk.
     NegativeAnswerBeforeFence,
+    /// A bookie whose sync failed goes on as if it had not.
+    FailedSyncIgnored,
+    /// A deleted ledger takes normal adds (BK PR4462).
+    TombstoneForgotten,
+    /// A checkpoint leaves out the states of ledgers without new entries (BK PR4843).
+    StatesNotInCheckpoint,
+    /// Fences and keys are not written again when their segment is deleted.
+    StatesLostWithSegment,
+    /// Damage below the ack mark is cut off as if it were a torn tail.
+    DamageTakenForTail,
+    /// What is replayed at start is served although it may be in the page cache only.
+    ReplayedTailNotSynced,
+    /// An entry that cannot be read is answered as absent (BK#2908).
+    DamagedEntryIsAbsent,
+    /// A ledger in limbo answers in the negative (BK#2612).
+    LimboAnswersNo,
+    /// Compaction deletes a segment although its live entries were not copied.
+    SegmentDroppedWithLive,
     /// The write set is computed with the entry id narrowed to 32 bits.
     NarrowModulus,
     /// Recovery counts "I cannot tell" as "it is not here".

@@ -3,7 +3,9 @@
 //! What is recent is in memory; the rest is in an [`IndexStore`], in *runs*: one value for up to 1,024 neighbouring
 //! ids of a ledger. Everything in it can be made again from the segments.
 
+pub mod catalog;
 pub mod memory;
+pub mod rows;
 pub mod store;
 
 pub use store::{Batch, Change, IndexStore};

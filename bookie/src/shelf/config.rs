@@ -1,5 +1,7 @@
 //! How a shelf is set up.
 
+use crate::error::Error;
+
 /// Identity and sizes. Tests and simulations make all sizes small.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -42,5 +44,25 @@ impl Default for Config {
             ledgers_in_memory: 20_000,
             readahead_bytes: 8 << 20,
         }
+    }
+}
+
+impl Config {
+    /// Refuses sizes that cannot work.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let wrong = |text: String| Err(Error::Config(text));
+        if self.segment_bytes % 512 != 0 || self.segment_bytes < 8192 {
+            return wrong(format!(
+                "segment size {}: a multiple of 512, at least 8192, is needed",
+                self.segment_bytes
+            ));
+        }
+        if self.reserve_bytes > self.segment_bytes / 2 {
+            return wrong(format!(
+                "a reserve of {} bytes is more than half a segment of {}: make segments larger or the reserve smaller",
+                self.reserve_bytes, self.segment_bytes
+            ));
+        }
+        Ok(())
     }
 }

@@ -1,0 +1,72 @@
+//! What is to be known of a ledger, and of a shelf, besides entries. Whether a ledger is fenced is decided here.
+
+use bytes::Bytes;
+use protocol::entry::MasterKey;
+use protocol::{EntryId, LedgerId};
+
+/// A ledger's state. Each change is written whole: the last one in the log counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerState {
+    /// The first key that was shown, unless it was lost.
+    pub key: Option<MasterKey>,
+    pub fenced: bool,
+    /// The metadata allowed a normal add here once.
+    pub vouched: bool,
+    /// A tombstone.
+    pub deleted: bool,
+    /// Entries of it may be lost here.
+    pub limbo: bool,
+    /// The shelf's damage count when this shelf first heard of the ledger.
+    pub born: u32,
+    /// The shelf's damage count when all entries were known to be here.
+    pub cleared: u32,
+    /// The explicit LAC with its packet.
+    pub lac: Option<(EntryId, Bytes)>,
+}
+
+/// A shelf's own state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShelfState {
+    /// How often something was lost that could be of any ledger.
+    pub damages: u32,
+    /// The count when everything was known to be here again.
+    pub cleared: u32,
+}
+
+impl ShelfState {
+    /// Whether a ledger that the shelf does not know may have been lost.
+    pub fn limbo(&self) -> bool {
+        self.cleared < self.damages
+    }
+}
+
+impl LedgerState {
+    /// Whether normal adds are refused. Of a ledger that was here when something was lost, the fence may be what was
+    /// lost.
+    pub fn fenced(&self, shelf: &ShelfState) -> bool {
+        self.fenced || self.born < shelf.damages
+    }
+
+    /// Whether nothing may be said to be absent.
+    pub fn limbo(&self, shelf: &ShelfState) -> bool {
+        self.limbo || self.cleared.max(shelf.cleared) < shelf.damages
+    }
+
+    /// The key rule: the first key shown is the ledger's. `Some(true)`: it is to be taken over.
+    pub fn admits(&self, key: &MasterKey) -> Option<bool> {
+        match &self.key {
+            None => Some(true),
+            Some(own) if own == key => Some(false),
+            Some(_) => None,
+        }
+    }
+
+    pub fn explicit_lac(&self) -> EntryId {
+        self.lac.as_ref().map_or(EntryId::NONE, |(lac, _)| *lac)
+    }
+}
+
+/// Whether an id can be a ledger's.
+pub fn is_ledger(ledger: LedgerId) -> bool {
+    ledger.0 >= 0
+}
