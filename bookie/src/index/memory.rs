@@ -177,3 +177,38 @@ impl IndexStore for MemoryIndex {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::conformance;
+
+    #[test]
+    fn conformance_of_memory() -> io::Result<()> {
+        conformance::run(&MemoryIndex::open(&MemoryIndexDisk::new()))
+    }
+
+    #[test]
+    fn conformance_of_what_a_new_process_finds_in_memory() -> io::Result<()> {
+        for dice in 0..3 {
+            let disk = MemoryIndexDisk::new();
+            conformance::survives_a_process(|| {
+                disk.lose_power(dice);
+                Ok(MemoryIndex::open(&disk))
+            })?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_dead_process_changes_nothing() {
+        let disk = MemoryIndexDisk::new();
+        let old = MemoryIndex::open(&disk);
+        disk.lose_power(0);
+        assert!(
+            old.write(vec![Change::Put(vec![1], vec![1])]).is_err()
+                && old.flush().is_err()
+                && old.get(&[1]).is_err()
+        );
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Implementations: [`super::rocks`] and [`super::memory`]; [`super::suite`] is run on both.
+/// Implementations: [`super::rocks`] and [`super::memory`]; the module `conformance` is run on both.
 pub trait IndexStore: Send + Sync + 'static {
     /// Reads see all earlier writes, flushed or not.
     fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>>;

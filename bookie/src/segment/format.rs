@@ -131,6 +131,8 @@ pub struct GroupHeader {
     pub previous: u32,
     pub records: u32,
     pub flags: u32,
+    /// Where it belongs: a write that went elsewhere does not count.
+    pub offset: u32,
 }
 
 impl GroupHeader {
@@ -148,7 +150,8 @@ impl GroupHeader {
         bytes.extend(self.previous.to_be_bytes());
         bytes.extend(self.records.to_be_bytes());
         bytes.extend(self.flags.to_be_bytes());
-        bytes.extend([0; 8]);
+        bytes.extend(self.offset.to_be_bytes());
+        bytes.extend([0; 4]);
         let crc = crc32c::crc32c(&bytes);
         bytes.extend(crc.to_be_bytes());
         let mut header = [0; GROUP_HEADER];
@@ -173,8 +176,9 @@ impl GroupHeader {
             previous: fields.u32()?,
             records: fields.u32()?,
             flags: fields.u32()?,
+            offset: fields.u32()?,
         };
-        fields.u64()?;
+        fields.u32()?;
         let crc = fields.u32()?;
         let sound = crc == crc32c::crc32c(&bytes[..60]) && header.length as usize >= GROUP_HEADER;
         sound.then_some((header, crc))
@@ -282,6 +286,7 @@ mod tests {
             previous: 77,
             records: 1,
             flags: CLEAN,
+            offset: 512,
         };
         let (bytes, crc) = header.encode();
         assert_eq!(GroupHeader::decode(&bytes), Some((header, crc)));

@@ -22,7 +22,7 @@ pub struct Found {
 fn of_file(file: &SegmentFile, offset: u32, bytes: &[u8]) -> Option<Found> {
     let (header, crc) = GroupHeader::decode(bytes)?;
     let fits = header.length <= file.size.saturating_sub(offset);
-    let own = header.salt == file.salt && header.segment == file.id;
+    let own = (header.salt, header.segment, header.offset) == (file.salt, file.id, offset);
     (fits && own).then_some(Found { offset, header, crc })
 }
 

@@ -68,7 +68,8 @@ pub enum Order {
     Forget(LedgerId),
     /// Fence the ledger (again: in limbo, or closed according to metadata).
     Fence(LedgerId),
-    /// Data of this ledger may be lost here: no negative answers from now on.
+    /// Data of this ledger may be lost here, its fence too: it is fenced, and nothing is answered in the negative.
+    /// Known or not, and whatever [`Order::ClearLimboAll`] says later.
     Limbo(LedgerId),
     /// All entries that should be here are here again.
     ClearLimbo(LedgerId),
@@ -172,9 +173,7 @@ impl<D: Duty> Shelf<D> {
         }
         let entries = self.publish(&mut group.events);
         self.staged.clear();
-        for (duty, outcome) in group.answers.drain(..) {
-            duty.answer(outcome);
-        }
+        net::gather(|| group.answers.drain(..).for_each(|(duty, outcome)| duty.answer(outcome)));
         let mut reads = std::mem::take(&mut self.ready);
         reads.append(&mut group.reads);
         self.group = group.reset();
@@ -197,6 +196,7 @@ impl<D: Duty> Shelf<D> {
             previous: self.log.crc,
             records: 0,
             flags: 0,
+            offset: self.log.next.offset,
         };
         self.unsynced = true;
         let at = self.log.next;
@@ -355,3 +355,6 @@ impl<D: Duty> Shelf<D> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

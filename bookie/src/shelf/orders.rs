@@ -29,7 +29,9 @@ impl<D: Duty> Shelf<D> {
                 self.change(ledger, |state, _| (state.deleted, state.lac) = (true, None))
             }
             Order::Fence(ledger) => self.change(ledger, |state, _| state.fenced = true),
-            Order::Limbo(ledger) => self.change(ledger, |state, _| state.limbo = true),
+            Order::Limbo(ledger) => {
+                self.change(ledger, |state, _| (state.limbo, state.fenced) = (true, true))
+            }
             Order::ClearLimbo(ledger) => self.change(ledger, |state, shelf| {
                 // Its fence may be among what was lost.
                 state.fenced = state.fenced(shelf);

@@ -400,6 +400,7 @@ impl<D: Duty> Start<D> {
         let shelf = &mut self.shelf;
         shelf.boot += 1;
         shelf.clean_start = clean || self.report.empty;
+        shelf.shared.catalog.write().ledgers.values_mut().for_each(|known| known.fresh = false);
         if self.lost {
             tracing::error!(
                 "acknowledged data of this disk may be lost: its ledgers are fenced, and nothing is said to be absent, until \

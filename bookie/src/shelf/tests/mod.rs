@@ -1,0 +1,5 @@
+//! The shelf on simulated disks.
+
+mod harness;
+mod requests;
+mod restarts;

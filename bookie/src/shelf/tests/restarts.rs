@@ -1,0 +1,166 @@
+//! What a new process finds.
+
+use disk::simulated::{Call, Fault};
+use protocol::LedgerId;
+use protocol::bookie::{Refusal, Request};
+
+use super::harness::*;
+use crate::shelf::{IndexFound, Order};
+
+#[test]
+fn everything_survives_a_kill_without_any_flush() {
+    let mut machine = Machine::new(1);
+    let mut it = machine.start();
+    for i in 0..30 {
+        assert_eq!(it.ask(add(1, i, 700)), ADDED);
+    }
+    assert_eq!(it.ask(fence(2, -1)), refused(Refusal::NoEntry));
+    machine.kill();
+    let mut it = machine.start();
+    assert!(!it.report.limbo && !it.report.clean, "{:?}", it.report);
+    for i in 0..30 {
+        assert_eq!(it.ask(read(1, i)), entry(1, i, 700), "{i}");
+    }
+    assert_eq!(it.ask(read(1, 30)), refused(Refusal::NoEntry));
+    assert_eq!(it.ask(add(2, 0, 10)), refused(Refusal::Fenced));
+}
+
+#[test]
+fn what_was_acknowledged_survives_power_loss_at_any_time() {
+    for seed in 0..40 {
+        let mut machine = Machine::new(seed);
+        let mut it = machine.start();
+        for i in 0..seed as i64 {
+            assert_eq!(it.ask(add(1, i, 700)), ADDED);
+            if i % 7 == 3 {
+                it.shelf.flush_now().unwrap();
+            }
+        }
+        let _ = it.stage(add(1, seed as i64, 700));
+        machine.lose_power(seed);
+        let mut it = machine.start();
+        assert!(!it.report.limbo, "{:?}", it.report);
+        for i in 0..seed as i64 {
+            assert_eq!(it.ask(read(1, i)), entry(1, i, 700), "seed {seed} entry {i}");
+        }
+    }
+}
+
+#[test]
+fn a_lost_index_is_rebuilt_from_the_segments() {
+    let mut machine = Machine::new(1);
+    let mut it = machine.start();
+    for i in 0..60 {
+        assert_eq!(it.ask(add(i % 3, i / 3, 700)), ADDED);
+    }
+    assert_eq!(it.ask(fence(2, -1)), entry(2, 19, 700));
+    it.shelf.flush_now().unwrap();
+    it.shelf.order(Order::Delete(LedgerId(1))).unwrap();
+    it.shelf.close().unwrap();
+    machine.device.kill();
+    machine.index.wipe();
+    let mut it = machine.start();
+    assert_eq!((it.report.index, it.report.limbo), (IndexFound::Rebuilt, false));
+    for i in 0..20 {
+        assert_eq!(it.ask(read(0, i)), entry(0, i, 700));
+        assert_eq!(it.ask(read(1, i)), refused(Refusal::NoLedger));
+        assert_eq!(it.ask(read(2, i)), entry(2, i, 700));
+    }
+    assert_eq!(it.ask(add(0, 20, 10)), ADDED);
+    assert_eq!(it.ask(add(1, 20, 10)), refused(Refusal::Fenced));
+    assert_eq!(it.ask(add(2, 20, 10)), refused(Refusal::Fenced));
+}
+
+#[test]
+fn a_graceful_stop_is_seen() {
+    let mut machine = Machine::new(1);
+    let mut it = machine.start();
+    assert_eq!(it.ask(add(1, 0, 700)), ADDED);
+    it.shelf.close().unwrap();
+    machine.kill();
+    let it = machine.start();
+    assert!(it.report.clean && it.report.boot == 2);
+    machine.kill();
+    assert!(!machine.start().report.clean);
+}
+
+#[test]
+fn a_failed_sync_ends_all_answers() {
+    let mut machine = Machine::new(1);
+    let mut it = machine.start();
+    assert_eq!(it.ask(add(1, 0, 700)), ADDED);
+    machine.device.fail(Call::Sync, 0, Fault::Io);
+    assert_eq!(it.ask(add(1, 1, 700)), None);
+    assert_eq!(it.ask(add(1, 2, 700)), None);
+    assert_eq!(it.ask(fence(1, -1)), None);
+    assert!(it.shelf.stopped().is_some() && it.shelf.flush_now().is_err());
+}
+
+#[test]
+fn damage_below_the_ack_mark_is_limbo_and_no_end() {
+    let mut machine = Machine::new(1);
+    machine.config.flush_bytes = u64::MAX;
+    machine.config.flush_entries = usize::MAX;
+    let mut it = machine.start();
+    for i in 0..5 {
+        assert_eq!(it.ask(add(1, i, 700)), ADDED);
+    }
+    let name = machine.device.files().first().map(|(name, _)| name.clone()).unwrap();
+    machine.kill();
+    // The header of the third group: the mark of the start is the first, each entry has one of two kilobytes or less.
+    let groups: Vec<u64> = (1..20).map(|i| i * 512).collect();
+    let before = machine.device.snapshot();
+    let mut limbo = 0;
+    for at in groups {
+        machine.device.restore(&before);
+        machine.device.flip_bit_at(&name, at + 9);
+        let mut it = machine.start();
+        limbo += u32::from(it.report.limbo);
+        for i in 0..5 {
+            let outcome = it.ask(read(1, i));
+            let told = [entry(1, i, 700), refused(Refusal::Io), refused(Refusal::Unknown)];
+            // The last group is above the last mark: it cannot be told from a torn tail.
+            assert!(told.contains(&outcome) || i == 4, "flip at {at}: entry {i}: {outcome:?}");
+        }
+        machine.kill();
+        machine.index.wipe();
+    }
+    assert!(limbo >= 4, "{limbo}");
+}
+
+#[test]
+fn deferred_adds_are_durable_once_forced() {
+    for seed in 0..20 {
+        let mut machine = Machine::new(seed);
+        let mut it = machine.start();
+        for i in 0..10 {
+            assert_eq!(it.ask(deferred_add(1, i, 300)), ADDED);
+        }
+        assert_eq!(it.ask(read(1, 3)), entry(1, 3, 300));
+        let force = Request::Force { ledger: LedgerId(1) };
+        assert_eq!(it.ask(force.clone()), Some(Ok(protocol::bookie::Answer::Forced)));
+        for i in 10..15 {
+            assert_eq!(it.ask(deferred_add(1, i, 300)), ADDED);
+        }
+        machine.lose_power(seed);
+        let mut it = machine.start();
+        assert!(!it.report.limbo, "{:?}", it.report);
+        for i in 0..10 {
+            assert_eq!(it.ask(read(1, i)), entry(1, i, 300));
+        }
+        // Some of the others may be lost: their writer must not hear that they are durable.
+        assert_eq!(it.ask(force), refused(Refusal::Io));
+    }
+}
+
+#[test]
+fn a_foreign_disk_is_refused() {
+    let mut machine = Machine::new(1);
+    let mut it = machine.start();
+    assert_eq!(it.ask(add(1, 0, 10)), ADDED);
+    machine.kill();
+    machine.config.identity = [8; 16];
+    assert!(matches!(machine.try_start(), Err(crate::Error::Foreign { .. })));
+    machine.index.wipe();
+    assert!(matches!(machine.try_start(), Err(crate::Error::Foreign { .. })));
+}
