@@ -79,7 +79,7 @@ impl Reader {
                 Ok(Answer::Entry { body, max_lac })
             }
             Request::BatchRead { ledger, first, max_count, max_bytes, .. } => {
-                self.batch(*ledger, *first, *max_count, *max_bytes).map(Answer::Entries)
+                self.read_batch(*ledger, *first, *max_count, *max_bytes).map(Answer::Entries)
             }
             Request::ReadRange { ledger, entry, from, len } => {
                 let body = self.read(*ledger, *entry)?;
@@ -159,7 +159,7 @@ impl Reader {
     }
 
     fn read_on(&self, ledger: LedgerId, entry: EntryId) -> Result<Bytes, Refusal> {
-        let mut entries = self.batch(ledger, entry, 0, READ_AHEAD)?.into_iter();
+        let mut entries = self.read_batch(ledger, entry, 0, READ_AHEAD)?.into_iter();
         let body = entries.next().ok_or(Refusal::Io)?;
         self.ahead.lock().keep(ledger, entry.next(), entries);
         Ok(body)
@@ -181,7 +181,7 @@ impl Reader {
     }
 
     /// Consecutive entries from `first`, read with few large reads; stops at the first that is not there.
-    pub fn batch(
+    pub fn read_batch(
         &self,
         ledger: LedgerId,
         first: EntryId,
@@ -269,16 +269,25 @@ impl Reader {
         Ok(Answer::Lac { packet, last_entry })
     }
 
-    /// Runs of stored ids.
+    /// Runs of stored ids, for those who ask from outside: in limbo nothing is said of what is not here.
     fn list(&self, ledger: LedgerId) -> Result<Vec<(EntryId, EntryId)>, Refusal> {
         let view = self.view(ledger).map_err(unreadable)?.map_err(refusal_of)?;
         if view.state.limbo(&view.shelf) {
             return Err(Refusal::Unknown);
         }
+        self.stored(ledger).map_err(unreadable)
+    }
+
+    /// Runs of ids that are stored here, limbo or not.
+    pub fn stored_ids(&self, ledger: LedgerId) -> Result<Vec<(EntryId, EntryId)>, Error> {
+        self.stored(ledger).map_err(Error::index("listing a ledger's entries"))
+    }
+
+    fn stored(&self, ledger: LedgerId) -> io::Result<Vec<(EntryId, EntryId)>> {
         let mut runs: Vec<(EntryId, EntryId)> = Vec::new();
         let mut bucket = 0;
-        while let Some(next) = self.shared.next_bucket(ledger, bucket).map_err(unreadable)? {
-            for slot in self.shared.bucket(ledger, next).map_err(unreadable)? {
+        while let Some(next) = self.shared.next_bucket(ledger, bucket)? {
+            for slot in self.shared.bucket(ledger, next)? {
                 match runs.last_mut() {
                     Some((_, last)) if last.0 + 1 == slot.entry => *last = EntryId(slot.entry),
                     _ => runs.push((EntryId(slot.entry), EntryId(slot.entry))),
