@@ -103,3 +103,6 @@ impl Drop for Tcp {
         self.links.get_mut().values().for_each(|link| link.close());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -234,7 +234,8 @@ fn size(outcome: &Outcome) -> usize {
 }
 
 impl State {
-    fn held(&self) -> usize {
+    /// Bytes counted in all.
+    pub fn held(&self) -> usize {
         self.asked + self.queued + self.leaving
     }
 

@@ -43,6 +43,7 @@ pub(super) async fn run(conn: Arc<Conn>, read: OwnedReadHalf, peer: SocketAddr, 
         intake: Intake::new(),
         conn: &conn,
         charged: 0,
+        left: false,
         begun: None,
         stuck: None,
     };
@@ -62,6 +63,8 @@ struct Session<'a> {
     conn: &'a Arc<Conn>,
     /// Bytes of the receive buffer that are counted.
     charged: usize,
+    /// Whole frames may be left in the receive buffer, because too much was held to take them in.
+    left: bool,
     /// When the frame began that is not whole.
     begun: Option<Instant>,
     /// Since when, and at how many bytes, the peer takes no more.
@@ -76,6 +79,12 @@ impl Session<'_> {
         loop {
             let blocked = conn.flush()? == Flushed::Blocked;
             let reads = !poor && full.is_none() && conn.may_read();
+            if reads && self.left {
+                if self.take_in()? == Pressure::Full {
+                    full = Some(conn.shared.service.room());
+                }
+                continue;
+            }
             let deadline = self.deadline(blocked)?;
             tokio::select! {
                 biased;
@@ -118,10 +127,16 @@ impl Session<'_> {
             Read::None => return Ok(Pressure::Room),
             Read::End => return Err(End::Closed),
         }
+        self.take_in()
+    }
+
+    /// Submits what has arrived, as far as there is room for it.
+    fn take_in(&mut self) -> Result<Pressure, End> {
         self.decode()?;
         let partial = self.receive.partial().len();
         self.begun = match partial {
             0 => None,
+            _ if self.left => None,
             _ => self.begun.or_else(|| Some(Instant::now())),
         };
         let counted = partial.saturating_sub(FIRST);
@@ -134,10 +149,15 @@ impl Session<'_> {
         Ok(gather(|| self.conn.shared.service.submit(batch)))
     }
 
-    /// Takes in all frames that are whole.
+    /// Decodes the frames that are whole, as long as there is room for what they ask for.
     fn decode(&mut self) -> Result<(), End> {
         let mut state = self.conn.lock();
+        self.left = false;
         loop {
+            if state.held() >= self.conn.shared.settings.per_connection {
+                self.left = true;
+                return Ok(());
+            }
             match self.receive.frame() {
                 Ok(Some(frame)) => {
                     self.begun = None;
