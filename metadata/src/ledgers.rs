@@ -105,7 +105,7 @@ impl Ledgers {
 
     /// Stores a new ledger under an id from [`Ledgers::allocate`], or one of the caller's own.
     pub async fn create_as(&self, id: LedgerId, metadata: LedgerMetadata) -> Result<Swapped, Error> {
-        self.swap(Compare::Absent(self.scope.ledger(id)), id, metadata).await
+        self.swap(Compare::Absent(self.scope.ledger(id)), id, metadata, Vec::new()).await
     }
 
     pub async fn read(&self, id: LedgerId) -> Result<Option<Stored>, Error> {
@@ -119,7 +119,19 @@ impl Ledgers {
         version: Revision,
         metadata: LedgerMetadata,
     ) -> Result<Swapped, Error> {
-        self.swap(Compare::Unchanged(self.scope.ledger(id), version), id, metadata).await
+        self.swap(Compare::Unchanged(self.scope.ledger(id), version), id, metadata, Vec::new()).await
+    }
+
+    /// As [`Ledgers::replace`], if `guards` hold too. A conflict may come from a guard: then what is returned is what
+    /// was expected.
+    pub async fn replace_guarded(
+        &self,
+        id: LedgerId,
+        version: Revision,
+        metadata: LedgerMetadata,
+        guards: Vec<Compare>,
+    ) -> Result<Swapped, Error> {
+        self.swap(Compare::Unchanged(self.scope.ledger(id), version), id, metadata, guards).await
     }
 
     /// Changes a ledger until it works: `change` sees what is stored, again after every conflict, and returns what it
@@ -190,10 +202,18 @@ impl Ledgers {
         Ok(Some(Stored { id, metadata, version: found.modified }))
     }
 
-    async fn swap(&self, compare: Compare, id: LedgerId, metadata: LedgerMetadata) -> Result<Swapped, Error> {
-        let txn = Txn::default().compare(compare).put(self.scope.ledger(id), metadata.encode());
+    async fn swap(
+        &self,
+        compare: Compare,
+        id: LedgerId,
+        metadata: LedgerMetadata,
+        guards: Vec<Compare>,
+    ) -> Result<Swapped, Error> {
+        let txn = Txn { compares: guards, ..Txn::default() };
+        let txn = txn.compare(compare).put(self.scope.ledger(id), metadata.encode());
         match commit(&*self.store, txn).await? {
             TxnOutcome::Done(version) => Ok(Swapped::Done(Stored { id, metadata, version })),
+            // The ledger was compared last.
             TxnOutcome::Conflict(mut now) => Ok(Swapped::Conflict(self.stored(id, now.pop().flatten())?)),
         }
     }

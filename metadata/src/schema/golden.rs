@@ -123,6 +123,47 @@ fn a_cookie_of_apaches_bookie_is_read_and_written() {
     assert_eq!(cookie.encode().as_bytes(), COOKIE);
 }
 
+/// The lines of a file of keys with values in hexadecimal digits.
+fn keys_in_hex(text: &'static str) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    let byte = |pair: &[u8]| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).expect("two digits");
+    let lines = text.lines().filter_map(|line| line.split_once(' ')).filter(|(key, _)| key.starts_with('/'));
+    lines.map(move |(key, hex)| (key, hex.as_bytes().chunks(2).map(byte).collect()))
+}
+
+#[test]
+fn what_apache_wrote_is_read_and_would_be_written_the_same() {
+    let scope = Scope::new("/ledgers").expect("a scope");
+    let mut seen = 0;
+    for (key, value) in keys_in_hex(include_str!("../../../tests/golden/ledger-metadata-apache-4.17.2.txt")) {
+        let id = scope.ledger_of(key).expect("a ledger's key");
+        let metadata = LedgerMetadata::decode(id, &value).expect("it is read");
+        assert_eq!((scope.ledger(id), metadata.encode().to_vec()), (key.to_owned(), value));
+        seen += 1;
+    }
+    assert_eq!(seen, 5);
+    for (key, value) in keys_in_hex(include_str!("../../../tests/golden/bookie-keys-apache-4.17.2.txt")) {
+        if let Some(bookie) = scope.bookie_of(key, "cookies/") {
+            let cookie = Cookie::decode(key, &value).expect("it is read");
+            assert_eq!((cookie.encode().as_bytes(), &cookie.bookie), (&value[..], &bookie));
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_cluster_has_the_keys_of_apaches_initnewcluster() {
+    let scope = Scope::new("/ledgers").expect("a scope");
+    let disk = disk::simulated::Device::new(1, 64 << 20).mount();
+    let store = crate::embedded::Embedded::open(disk, Default::default()).expect("it opens");
+    let instance = "a507448e-3666-464e-96dd-ef7d30f8d604";
+    crate::cluster::init(&*store, &scope, instance).await.expect("it formats");
+    let page = crate::Store::range(&*store, "", None, 100).await.expect("a range");
+    let ours: Vec<_> = page.entries.into_iter().map(|entry| (entry.key, entry.value.to_vec())).collect();
+    let theirs = keys_in_hex(include_str!("../../../tests/golden/key-space-apache-4.17.2.txt"));
+    assert_eq!(ours, theirs.map(|(key, value)| (key.to_owned(), value)).collect::<Vec<_>>());
+}
+
 #[test]
 fn our_own_values_are_read_and_written() {
     let bookie = "b1:3181".parse().expect("an id");
@@ -141,6 +182,8 @@ fn our_own_values_are_read_and_written() {
     let checkpoint = Checkpoint { ledger: LedgerId(6), entry: 3, position: 88, epoch: 7 };
     let leader = Leader { name: "b1:3181".into(), epoch: 4 };
     let ready = Ready { epoch: 7 };
+    let gone = Gone { replacement: Some("b4:3181".into()) };
+    let risk = AtRisk { bookies: vec!["b1:3181".into()], log: "broker-0".into() };
     let written = [
         owner.encode(),
         link.encode(),
@@ -149,6 +192,8 @@ fn our_own_values_are_read_and_written() {
         published.encode(),
         task.encode(),
         leader.encode(),
+        gone.encode(),
+        risk.encode(),
     ];
     let golden: Vec<&str> = OURS.lines().collect();
     assert_eq!(written.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect::<Vec<_>>(), golden);
@@ -160,6 +205,8 @@ fn our_own_values_are_read_and_written() {
     assert_eq!(Published::decode(&bookie, lines[4]), Ok(published));
     assert_eq!(LedgerTask::decode(LedgerId(1), lines[5]), Ok(task));
     assert_eq!(Leader::decode("auditor", lines[6]), Ok(leader));
+    assert_eq!(Gone::decode(&bookie, lines[7]), Ok(gone));
+    assert_eq!(AtRisk::decode(LedgerId(1), lines[8]), Ok(risk));
     // A field that a later release added is no reason to refuse.
     assert_eq!(Ready::decode("v", br#"{"v":1,"epoch":7,"later":true}"#), Ok(Ready { epoch: 7 }));
 }

@@ -27,7 +27,7 @@ use crate::Error;
 pub use bookie::Published;
 pub use cookie::Cookie;
 pub use ledger::{LedgerMetadata, Origin, Segment, State};
-pub use replication::{LedgerTask, TaskReason};
+pub use replication::{AtRisk, Damage, Gone, LedgerTask, TaskReason};
 pub use transition::{Violation, check_transition};
 pub use vb::{Checkpoint, Link, Owner, Ready};
 

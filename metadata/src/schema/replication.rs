@@ -46,6 +46,44 @@ pub struct LedgerTask {
     pub copied: u64,
 }
 
+/// `gone/<bookie>`: the operator says that this bookie never comes back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// Who takes its place wherever that is possible.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacement: Option<String>,
+}
+
+impl Gone {
+    pub fn encode(&self) -> Bytes {
+        to_json(self)
+    }
+
+    pub fn decode(bookie: &BookieId, value: &[u8]) -> Result<Gone, Error> {
+        from_json(value, &|| format!("the note that bookie {bookie} is gone"))
+    }
+}
+
+/// `at-risk/<ledger>`: it is not closed and has lost a bookie. Nobody closes it by himself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtRisk {
+    /// Who is lost.
+    pub bookies: Vec<String>,
+    /// The log that it is a link of; empty for other ledgers. A link is closed by its owner.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub log: String,
+}
+
+impl AtRisk {
+    pub fn encode(&self) -> Bytes {
+        to_json(self)
+    }
+
+    pub fn decode(ledger: LedgerId, value: &[u8]) -> Result<AtRisk, Error> {
+        from_json(value, &|| format!("the note that ledger {ledger} is at risk"))
+    }
+}
+
 impl LedgerTask {
     pub fn of(bookie: &BookieId, reason: TaskReason, lacks: Vec<(i64, i64)>) -> LedgerTask {
         LedgerTask {
@@ -82,8 +120,25 @@ impl Scope {
         format!("{}/strata/replication/locks/{:019}", self.as_str(), ledger.0)
     }
 
-    /// Ledgers that cannot be repaired because they are open and a member is lost: listed, never closed by themselves.
+    /// Ledgers that are not closed and have lost a bookie.
     pub fn replication_at_risk(&self) -> String {
-        self.key("strata/replication/at-risk")
+        self.key("strata/replication/at-risk/")
+    }
+
+    pub fn replication_at_risk_of(&self, ledger: LedgerId) -> String {
+        format!("{}{:019}", self.replication_at_risk(), ledger.0)
+    }
+
+    pub fn replication_at_risk_ledger(&self, key: &str) -> Option<LedgerId> {
+        key.strip_prefix(&self.replication_at_risk())?.parse().ok().map(LedgerId)
+    }
+
+    pub fn replication_gone(&self, bookie: &BookieId) -> String {
+        format!("{}/strata/replication/gone/{bookie}", self.as_str())
+    }
+
+    /// Present while auditor and workers shall do nothing.
+    pub fn replication_paused(&self) -> String {
+        self.key("strata/replication/paused")
     }
 }
