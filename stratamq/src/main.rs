@@ -25,6 +25,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Keep ledgers: a storage process
+    Bookie(role::config::Given),
     /// Look at a cluster, and change it
     Admin(admin::Arguments),
     /// Measure a cluster
@@ -37,6 +39,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Bookie(given) => given.resolve().and_then(|resolved| serve(resolved.checked()?)),
         Command::Admin(arguments) => tool(admin::run(arguments)),
         // Loader and sockets share a thread: there is no hop between an acknowledgement and its clock.
         Command::Bench(command) => tool(bench::run(command)),
@@ -49,6 +52,12 @@ fn main() -> ExitCode {
             error.exit_code()
         }
     }
+}
+
+fn serve(settings: config::BookieSettings) -> Outcome {
+    logs::start(&settings.log, settings.log_format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Error::cannot("start", error))?.block_on(role::bookie::run(settings))
 }
 
 /// A command that does something and ends: on one thread, telling only what goes wrong.

@@ -1,3 +1,4 @@
 //! What the subcommands do.
 
+pub mod bookie;
 pub mod config;

@@ -1,0 +1,190 @@
+//! `stratamq bookie`: a storage process, from folders and sockets to its end.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bookie::index::rocks::RocksIndex;
+use bookie::settings::{Budgets, OnLostData, Settings};
+use bookie::{Bookie, Reason, Run, Surroundings, Volume};
+use disk::real::Folder;
+use metadata::Ledgers;
+use net::http::{Http, Response};
+use net::server::Server;
+use protocol::BookieId;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cluster;
+use crate::config::{BookieSettings, OnLost};
+use crate::error::{Error, Outcome};
+
+/// Unanswered requests of a graceful stop are cut off after this.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Everything that a running bookie consists of; dropped, it is as dead as a killed process.
+pub struct Running {
+    pub bookie: Arc<Bookie>,
+    server: Server,
+    _http: Option<Http>,
+}
+
+/// Runs until a signal or a failure.
+pub async fn run(settings: BookieSettings) -> Outcome {
+    let mut terminate =
+        signal(SignalKind::terminate()).map_err(|error| Error::cannot("watch for SIGTERM", error))?;
+    let (store, scope) = cluster::open(&settings.metadata).await?;
+    let running = Running::start(&settings, Ledgers::new(store, scope, rand::random())).await?;
+    tracing::info!(bookie = %running.bookie.id(), listen = %running.server.address(), "serving");
+    let failed = tokio::select! {
+        biased;
+        reason = running.bookie.stopped() => Some(reason),
+        _ = terminate.recv() => None,
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    match failed {
+        Some(Reason::Failed(why)) => Err(Error::Failed(format!("the bookie has stopped: {why}"))),
+        Some(Reason::Stopped) => Ok(()),
+        None => {
+            tracing::info!("stopping");
+            running.stop().await;
+            tracing::info!("stopped");
+            Ok(())
+        }
+    }
+}
+
+impl Running {
+    /// Binds its addresses first: a port in use is told before a disk is touched.
+    pub async fn start(settings: &BookieSettings, ledgers: Ledgers) -> Outcome<Running> {
+        let listener = bind("listen", settings.listen.get()).await?;
+        let http = match settings.http.get() {
+            Some(address) => Some(bind("http", Some(address)).await?),
+            None => None,
+        };
+        let volumes = settings.data.0.iter().map(|folder| volume(folder)).collect::<Outcome<Vec<_>>>()?;
+        let surroundings = Surroundings { seed: rand::random(), run: Run::Threads };
+        let bookie = Bookie::start(described(settings)?, volumes, ledgers, surroundings).await;
+        let bookie = Arc::new(bookie.map_err(|error| Error::cannot("start the bookie", error))?);
+        // Requests under way are counted there and here: their bytes are the same.
+        let memory = usize::try_from(Budgets::of(settings.memory.0).in_flight).unwrap_or(usize::MAX);
+        let serving = net::server::Settings::new(bookie.id().to_string(), bookie.incarnation(), memory);
+        let server = net::server::serve(listener, bookie.clone(), serving)
+            .map_err(|error| Error::cannot(format!("serve on {}", settings.listen), error))?;
+        let http = match http {
+            Some(listener) => {
+                let bookie = bookie.clone();
+                let handler = Arc::new(move |path: &str| http_answer(&bookie, path));
+                let served = net::http::serve(listener, handler);
+                Some(
+                    served
+                        .map_err(|error| Error::cannot(format!("serve HTTP on {}", settings.http), error))?,
+                )
+            }
+            None => None,
+        };
+        Ok(Running { bookie, server, _http: http })
+    }
+
+    /// No more requests, then no more bookie.
+    pub async fn stop(self) {
+        let stopping = self.bookie.clone();
+        tokio::join!(stopping.stop(), self.server.stop(PATIENCE));
+    }
+}
+
+async fn bind(key: &str, address: Option<&str>) -> Outcome<TcpListener> {
+    let address = address.unwrap_or_default();
+    TcpListener::bind(address).await.map_err(|error| {
+        Error::Failed(format!("cannot serve on {key} = '{address}': {error}; choose another with --{key}"))
+    })
+}
+
+fn volume(folder: &Path) -> Outcome<Volume> {
+    let failed =
+        |error: std::io::Error| Error::cannot(format!("use the data folder {}", folder.display()), error);
+    let disk = Arc::new(Folder::open(folder).map_err(failed)?);
+    let index = Arc::new(RocksIndex::open(&folder.join("index")).map_err(failed)?);
+    Ok(Volume { name: folder.display().to_string(), disk, index })
+}
+
+/// What the configuration comes to, for the bookie.
+fn described(from: &BookieSettings) -> Outcome<Settings> {
+    let dialled = from.dialled().to_string();
+    let id: BookieId = dialled.parse().map_err(|error| Error::Usage(format!("advertise: {error}")))?;
+    let small = |name: &str, size: u64| {
+        u32::try_from(size).map_err(|_| Error::Usage(format!("{name}: less than 4GB")))
+    };
+    let settings = Settings {
+        address: dialled,
+        zone: from.zone.clone(),
+        http: advertised_http(from),
+        memory: from.memory.0,
+        segment_bytes: small("segment_size", from.segment_size.0)?,
+        reserve_bytes: small("reserve", from.reserve.0)?,
+        index_reserve: from.index_reserve.0,
+        on_lost_data: match from.on_lost_data {
+            OnLost::Limbo => OnLostData::Limbo,
+            OnLost::Refuse => OnLostData::Refuse,
+        },
+        cold_readers: from.cold_readers as usize,
+        metadata_timeout: from.metadata_timeout.0,
+        lease: from.lease.0,
+        flush_every: from.flush_every.0,
+        gc_every: from.gc_every.0,
+        over_replicated_every: from.over_replicated_every.0,
+        compact_below: from.compact_below as u8,
+        compact_rate: from.compact_rate.0,
+        scrub_rate: from.scrub_rate.0,
+        scrub_every: from.scrub_every.0,
+        ..Settings::new(id)
+    };
+    settings.check().map_err(Error::Usage)?;
+    Ok(settings)
+}
+
+/// HTTP on a wildcard is reached by the host that clients dial.
+fn advertised_http(from: &BookieSettings) -> Option<String> {
+    let http = &from.http;
+    let host = if http.is_wildcard() { from.dialled().host() } else { http.host() };
+    http.get().map(|_| format!("{host}:{}", http.port()))
+}
+
+fn http_answer(bookie: &Bookie, path: &str) -> Response {
+    let health = bookie.health();
+    let state = |good: bool| match (good, health.why.as_str()) {
+        (true, "") => Response::text(200, "ok\n"),
+        (true, why) => Response::text(200, format!("ok, but {why}\n")),
+        (false, why) => Response::text(503, format!("{why}\n")),
+    };
+    match path {
+        "/metrics" => Response::metrics(bookie.metrics_text()),
+        "/health" => state(health.alive),
+        "/ready" => state(health.ready),
+        other => Response::not_found(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings as _;
+
+    #[test]
+    fn defaults_of_the_file_are_the_bookies_own() -> Outcome {
+        let mut from = BookieSettings::default();
+        let set = from.set("advertise", "b-1:3181");
+        assert_eq!(set, Ok(()));
+        let id: BookieId = "b-1:3181".parse().map_err(|error| Error::cannot("parse", error))?;
+        assert_eq!(format!("{:?}", described(&from)?), format!("{:?}", Settings::new(id)));
+        Ok(())
+    }
+
+    #[test]
+    fn http_on_every_interface_is_reached_by_the_advertised_host() {
+        let mut from = BookieSettings::default();
+        let set = from.set("advertise", "b-1:3181").and(from.set("http", "0.0.0.0:8080"));
+        assert_eq!(set, Ok(()));
+        assert_eq!(advertised_http(&from).as_deref(), Some("b-1:8080"));
+    }
+}
