@@ -31,6 +31,8 @@ pub enum Mood {
     Down,
     /// Does what it is asked, and its answers are lost.
     Mute,
+    /// Answers 700 ms late.
+    Late,
     /// Does nothing, and answers only after the transport's deadline.
     Silent,
     /// Answers this to everything.
@@ -176,7 +178,7 @@ impl ModelBookies {
         let (mood, shelf) = inner.shelves.get_mut(bookie)?;
         let is_normal_add = matches!(&request, Request::Add { options, .. } if !options.recovery);
         match *mood {
-            Mood::Well => Some(shelf.do_it(request).map_err(Failure::Refused)),
+            Mood::Well | Mood::Late => Some(shelf.do_it(request).map_err(Failure::Refused)),
             Mood::WithoutBatches if matches!(request, Request::BatchRead { .. }) => {
                 Some(Err(Failure::Refused(Refusal::BadVersion)))
             }
@@ -211,7 +213,8 @@ impl Bookies for ModelBookies {
                 tokio::time::sleep(Duration::from_secs(30)).await;
                 return reply.answer(Err(Failure::TimedOut));
             };
-            tokio::time::sleep(Duration::from_micros(back)).await;
+            let late = matches!(model.0.lock().shelves.get(&bookie), Some((Mood::Late, _)));
+            tokio::time::sleep(Duration::from_micros(back + if late { 700_000 } else { 0 })).await;
             reply.answer(answer);
         });
     }

@@ -59,6 +59,12 @@ bugs! {
     EmptyTailHasNoLength,
     /// A writer acknowledges an entry that one bookie fewer than the ack quorum has.
     AckBeforeQuorum,
+    /// A log acknowledges entries of its next ledger before the transaction that links it is known to be done.
+    AckBeforeRoll,
+    /// A log sends what was not acknowledged again in its next ledger in the wrong order.
+    ResendOutOfOrder,
+    /// A log takes a roll transaction whose outcome is unclear for done.
+    UnclearRollTakenAsDone,
     /// A compare-and-swap that timed out is taken as failed instead of read again.
     TimeoutTakenAsFailure,
     /// The embedded metadata store answers a transaction that is not on disk.

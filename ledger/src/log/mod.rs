@@ -4,6 +4,7 @@
 //! it, over the whole life of the log, so an entry's position is known at once and never changes, whichever ledgers
 //! it ends up in.
 
+pub mod chain;
 pub mod format;
 pub mod memory;
 pub mod suite;

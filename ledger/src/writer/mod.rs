@@ -88,7 +88,8 @@ impl Trouble {
         matches!(self, Trouble::Fenced(_) | Trouble::Refused(..))
     }
 
-    fn severity(&self) -> u8 {
+    /// From 0, a nuisance, to 3, the end.
+    pub fn severity(&self) -> u8 {
         match self {
             Trouble::Slow(_) => 0,
             Trouble::Lost(..) => 1,
@@ -175,6 +176,11 @@ impl Writer {
     /// Payload bytes taken and not acknowledged.
     pub fn in_flight_bytes(&self) -> u64 {
         self.in_flight_bytes
+    }
+
+    /// Members that get nothing of this ledger any more.
+    pub fn lost(&self) -> Members {
+        self.lost
     }
 
     /// The worst that has happened to this ledger.

@@ -1,0 +1,185 @@
+//! From positions to entries. A link's positions follow from its entries' lengths, so an entry is found by
+//! interpolation in a few reads, and a reader that goes on is found at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use protocol::{EntryId, LedgerId};
+
+use super::core::end_position;
+use super::{ChainLog, StoredLink};
+use crate::cluster::Cluster;
+use crate::error::Error;
+use crate::log::format::Head;
+use crate::log::{Entry, Position};
+use crate::reader::{LedgerEntry, LedgerReader};
+use crate::writer::End;
+
+/// Ledgers kept open, and known places in each.
+const OPEN: usize = 32;
+const HINTS: usize = 1024;
+
+pub struct Readers {
+    cluster: Cluster,
+    open: Mutex<BTreeMap<LedgerId, Arc<OpenLink>>>,
+}
+
+struct OpenLink {
+    reader: LedgerReader,
+    base: Position,
+    /// Where entries begin: those that somebody may ask for next.
+    hints: Mutex<BTreeMap<Position, EntryId>>,
+}
+
+impl Readers {
+    pub fn new(cluster: Cluster) -> Readers {
+        Readers { cluster, open: Mutex::default() }
+    }
+
+    pub async fn read(&self, log: &ChainLog, from: Position, max_bytes: usize) -> Result<Vec<Entry>, Error> {
+        // In this order: what was acknowledged then, lies in links that are there now.
+        let acknowledged = log.progress.borrow().acknowledged;
+        let links = log.links.lock().clone();
+        let first = links.first().map_or(Position::START, |stored| stored.link.base);
+        if from < first {
+            return Err(Error::Trimmed { asked: from, first });
+        }
+        if from > acknowledged {
+            return Err(Error::NotYet(format!("position {from}")));
+        }
+        let after = links.partition_point(|stored| stored.link.base <= from);
+        let stored = match after.checked_sub(1).and_then(|at| links.get(at)) {
+            Some(stored) if from < acknowledged => stored.clone(),
+            _ => return Ok(Vec::new()),
+        };
+        let end = stored.link.end.unwrap_or(acknowledged);
+        let link = self.open(&stored).await?;
+        let read = link.read(log, from, end, max_bytes).await;
+        match read {
+            Err(Error::NoSuchLedger(_) | Error::DataLoss { .. }) if is_trimmed(log, &stored) => {
+                let first = log.links.lock().first().map_or(from, |stored| stored.link.base);
+                Err(Error::Trimmed { asked: from, first })
+            }
+            read => read,
+        }
+    }
+
+    async fn open(&self, stored: &StoredLink) -> Result<Arc<OpenLink>, Error> {
+        let id = stored.link.ledger;
+        if let Some(link) = self.open.lock().get(&id) {
+            return Ok(link.clone());
+        }
+        let reader = LedgerReader::open(&self.cluster, id).await?;
+        let link = Arc::new(OpenLink { reader, base: stored.link.base, hints: Mutex::default() });
+        let mut open = self.open.lock();
+        if open.len() >= OPEN {
+            open.pop_first();
+        }
+        open.insert(id, link.clone());
+        Ok(link)
+    }
+}
+
+fn is_trimmed(log: &ChainLog, stored: &StoredLink) -> bool {
+    log.links.lock().iter().all(|other| other.link.ledger != stored.link.ledger)
+}
+
+impl OpenLink {
+    /// Entries from the one that contains `from` on; `end` is where the link ends for this read.
+    async fn read(
+        &self,
+        log: &ChainLog,
+        from: Position,
+        end: Position,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        let last = self.last_entry(log).await?;
+        let first = self.find(from, last, end).await?;
+        let read = self.reader.read(first, last, max_bytes).await?;
+        let mut entries = Vec::with_capacity(read.len());
+        for found in read {
+            let entry = self.decode(&found)?;
+            if entry.position >= end {
+                break;
+            }
+            entries.push(entry);
+        }
+        if let Some(last) = entries.last() {
+            self.hint(last.end(), EntryId(first.0 + entries.len() as i64));
+        }
+        Ok(entries)
+    }
+
+    /// The last entry that may be read.
+    async fn last_entry(&self, log: &ChainLog) -> Result<EntryId, Error> {
+        if let Some(closed) = self.reader.closed() {
+            return Ok(closed.last);
+        }
+        let (ledger, acknowledged) = log.driver.look(|core| core.tip_end());
+        if ledger == self.reader.ledger() {
+            self.reader.confirm(acknowledged.last);
+        } else {
+            // It was the last link a moment ago, and is closed now.
+            self.reader.refresh().await?;
+        }
+        Ok(self.reader.confirmed())
+    }
+
+    /// The entry that contains `position`.
+    async fn find(&self, position: Position, last: EntryId, end: Position) -> Result<EntryId, Error> {
+        let (mut low, mut high) = ((EntryId::FIRST, self.base), (last.next(), end));
+        {
+            let hints = self.hints.lock();
+            if let Some((&at, &entry)) = hints.range(..=position).next_back() {
+                low = (entry, at).max(low);
+            }
+            if let Some((&at, &entry)) = hints.range(Position(position.0 + 1)..).next() {
+                high = (entry, at).min(high);
+            }
+        }
+        let mut halve = false;
+        while high.0.0 - low.0.0 > 1 && position > low.1 {
+            let entries = (high.0.0 - low.0.0) as u128;
+            let bytes = u128::from(high.1.0.saturating_sub(low.1.0)).max(1);
+            let step = match halve {
+                true => entries / 2,
+                false => u128::from(position.0 - low.1.0) * entries / bytes,
+            };
+            halve = !halve;
+            let guess = EntryId(low.0.0 + (step as i64).clamp(0, entries as i64 - 1));
+            let read = self.reader.read(guess, guess, 1).await?;
+            let Some(found) = read.first() else { break };
+            let entry = self.decode(found)?;
+            self.hint(entry.position, guess);
+            if entry.position <= position && position < entry.end() {
+                return Ok(guess);
+            }
+            match entry.position > position {
+                true => high = (guess, entry.position),
+                false => low = (guess.next(), entry.end()),
+            }
+        }
+        Ok(low.0)
+    }
+
+    fn hint(&self, position: Position, entry: EntryId) {
+        let mut hints = self.hints.lock();
+        if hints.len() >= HINTS {
+            hints.pop_first();
+        }
+        hints.insert(position, entry);
+    }
+
+    /// The caller's bytes, at the position that both the entry's head and the ledger's length say.
+    fn decode(&self, found: &LedgerEntry) -> Result<Entry, Error> {
+        let what = || format!("entry {} of ledger {}", found.entry, self.reader.ledger());
+        let (_, entry) = Head::decode(&found.payload, what)?;
+        let end = end_position(self.base, End { last: found.entry, length: found.length });
+        if entry.end() != end {
+            let why = format!("{} ends at {}, where the log has {end}", what(), entry.end());
+            return Err(Error::Corrupt(why));
+        }
+        Ok(entry)
+    }
+}
