@@ -1,8 +1,10 @@
 //! A small HTTP server for metrics, health and readiness.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +18,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 /// Connections at a time: scrapers and probes, not users.
 const CONNECTIONS: usize = 64;
 /// A request's head must be whole within this time.
 const HEAD: Duration = Duration::from_secs(10);
+/// A handler must have answered within this time.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// What a handler says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +55,9 @@ impl Response {
     }
 }
 
-/// Answers the GET of a path. MUST NOT block for long: it runs on the runtime that serves.
-pub type Handler = Arc<dyn Fn(&str) -> Response + Send + Sync>;
+/// Answers the GET of a path. MUST NOT block: it runs on the runtime that serves. One that takes longer than
+/// [`ANSWER`] is told to be gone.
+pub type Handler = Arc<dyn Fn(&str) -> Pin<Box<dyn Future<Output = Response> + Send>> + Send + Sync>;
 
 /// A running HTTP server; dropped, it stops.
 pub struct Http {
@@ -104,7 +110,7 @@ async fn accept(listener: TcpListener, handler: Handler) {
 async fn converse(socket: TcpStream, handler: Handler) {
     let service = service_fn(move |request: Request<Incoming>| {
         let handler = handler.clone();
-        async move { Ok::<_, Infallible>(answer(&request, &handler)) }
+        async move { Ok::<_, Infallible>(answer(&request, &handler).await) }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(16 * 1024);
@@ -113,9 +119,12 @@ async fn converse(socket: TcpStream, handler: Handler) {
     }
 }
 
-fn answer(request: &Request<Incoming>, handler: &Handler) -> hyper::Response<Full<Bytes>> {
+async fn answer(request: &Request<Incoming>, handler: &Handler) -> hyper::Response<Full<Bytes>> {
     let said = match *request.method() {
-        Method::GET | Method::HEAD => handler(request.uri().path()),
+        Method::GET | Method::HEAD => match timeout(ANSWER, handler(request.uri().path())).await {
+            Ok(said) => said,
+            Err(_) => Response::text(503, "the answer took too long\n"),
+        },
         _ => Response::text(405, "only GET is answered here\n"),
     };
     let mut response = hyper::Response::new(Full::new(said.body.into()));
@@ -132,10 +141,13 @@ mod tests {
 
     async fn said(request: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let handler: Handler = Arc::new(|path| match path {
-            "/metrics" => Response::metrics("up 1\n"),
-            "/ready" => Response::json(503, "{}"),
-            other => Response::not_found(other),
+        let handler: Handler = Arc::new(|path| {
+            let said = match path {
+                "/metrics" => Response::metrics("up 1\n"),
+                "/ready" => Response::json(503, "{}"),
+                other => Response::not_found(other),
+            };
+            Box::pin(std::future::ready(said))
         });
         let http = serve(listener, handler).unwrap();
         let mut socket = TcpStream::connect(http.address()).await.unwrap();

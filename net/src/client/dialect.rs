@@ -1,7 +1,8 @@
 //! How requests become frames and replies find their requests, on each wire.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 
 use bytes::Bytes;
 use protocol::bookie::{
@@ -10,7 +11,7 @@ use protocol::bookie::{
 use protocol::entry::MAX_FRAME;
 use tokio::time::Instant;
 
-use super::pending::{Asked, ById, Done, UnderWay};
+use super::pending::{Asked, ById, Done, IdHasher, UnderWay};
 use crate::Failure;
 
 /// The most timed-out requests whose replies a v2 connection still waits for.
@@ -133,7 +134,11 @@ impl Dialect {
     pub fn drain(&mut self) -> Vec<UnderWay> {
         match self {
             Dialect::Extension(by_id, _) | Dialect::V3(by_id) => by_id.drain(),
-            Dialect::V2(v2) => v2.same.drain().flat_map(|(_, same)| same.sent).flatten().collect(),
+            Dialect::V2(v2) => {
+                let all =
+                    v2.same.drain().flat_map(|(_, same)| std::iter::once(same.first).chain(same.others));
+                all.flatten().collect()
+            }
         }
     }
 }
@@ -144,7 +149,7 @@ impl Dialect {
 /// request that timed out keeps its place until its reply has come.
 #[derive(Default)]
 pub(super) struct V2 {
-    same: HashMap<Echo, Same>,
+    same: HashMap<Echo, Same, BuildHasherDefault<IdHasher>>,
     batch_reads: u64,
     live: usize,
     ghosts: usize,
@@ -152,8 +157,9 @@ pub(super) struct V2 {
 
 struct Same {
     request: Kind,
-    /// In the order of sending; `None` for one that has timed out.
-    sent: std::collections::VecDeque<Option<UnderWay>>,
+    /// In the order of sending; `None` for one that has timed out. There is rarely more than the first.
+    first: Option<UnderWay>,
+    others: VecDeque<Option<UnderWay>>,
 }
 
 /// What must be equal for two requests of the same echo to be answered alike.
@@ -191,8 +197,13 @@ impl V2 {
         match v2::encode_request(&asked.request, id, out) {
             Ok(_) => {
                 self.batch_reads = self.batch_reads.wrapping_add(u64::from(echo.op == Op::BatchRead));
-                let same = entry.or_insert_with(|| Same { request, sent: Default::default() });
-                same.sent.push_back(Some(asked.under_way));
+                let under_way = Some(asked.under_way);
+                match entry {
+                    Entry::Occupied(mut same) => same.get_mut().others.push_back(under_way),
+                    Entry::Vacant(none) => {
+                        none.insert(Same { request, first: under_way, others: VecDeque::new() });
+                    }
+                }
                 self.live += 1;
                 Encoded::Sent
             }
@@ -210,10 +221,10 @@ impl V2 {
         let Entry::Occupied(mut same) = self.same.entry(echo) else {
             return Err(Garbage("a reply to what was not asked"));
         };
-        let first = same.get_mut().sent.pop_front().flatten();
-        if same.get().sent.is_empty() {
-            same.remove();
-        }
+        let first = match same.get_mut().others.pop_front() {
+            Some(second) => std::mem::replace(&mut same.get_mut().first, second),
+            None => same.remove().first,
+        };
         match first {
             Some(one) => {
                 self.live -= 1;
@@ -226,7 +237,9 @@ impl V2 {
 
     fn expire(&mut self, now: Instant, expired: &mut Vec<UnderWay>) -> Result<Option<Instant>, Garbage> {
         let mut next = None;
-        for one in self.same.values_mut().flat_map(|same| &mut same.sent) {
+        let all =
+            self.same.values_mut().flat_map(|same| std::iter::once(&mut same.first).chain(&mut same.others));
+        for one in all {
             match one {
                 Some(due) if due.deadline <= now => {
                     self.live -= 1;

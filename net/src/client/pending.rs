@@ -69,6 +69,14 @@ impl Hasher for IdHasher {
     fn write_u64(&mut self, id: u64) {
         self.0 = (self.0 ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
     }
+
+    fn write_i64(&mut self, id: i64) {
+        self.write_u64(id.cast_unsigned());
+    }
+
+    fn write_isize(&mut self, id: isize) {
+        self.write_u64(id as u64);
+    }
 }
 
 /// Under way on a wire whose replies carry ids.
