@@ -202,16 +202,18 @@ impl Conn {
         if matches!(&outcome, Ok(Answer::Entry { .. } | Answer::Entries(_) | Answer::Range(_))) {
             state.read_size = bytes.max(state.read_size - state.read_size / 8).max(OVERHEAD);
         }
-        let limit = self.shared.settings.per_connection;
         let unwritten = state.queued + state.leaving;
-        let fits = bytes <= OVERHEAD || unwritten == 0 || unwritten + bytes <= limit;
-        if fits && bytes > OVERHEAD && !self.shared.budget.try_take(bytes) || !fits {
+        let admitted = if bytes <= OVERHEAD {
+            self.shared.budget.take(bytes);
+            true
+        } else {
+            let fits = unwritten == 0 || unwritten + bytes <= self.shared.settings.per_connection;
+            fits && self.shared.budget.try_take(bytes)
+        };
+        if !admitted {
             self.shared.budget.take(OVERHEAD);
             state.queued += OVERHEAD;
             return Err(Refusal::TooManyRequests);
-        }
-        if bytes <= OVERHEAD {
-            self.shared.budget.take(bytes);
         }
         state.queued += bytes;
         outcome

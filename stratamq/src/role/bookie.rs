@@ -74,7 +74,8 @@ impl Running {
         let http = match http {
             Some(listener) => {
                 let bookie = bookie.clone();
-                let handler = Arc::new(move |path: &str| http_answer(&bookie, path));
+                let handler: net::http::Handler =
+                    Arc::new(move |path| Box::pin(std::future::ready(http_answer(&bookie, path))));
                 let served = net::http::serve(listener, handler);
                 Some(
                     served
