@@ -4,26 +4,90 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use disk::simulated::{Call, Fault as DiskFault};
+use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use crate::chance::Chance;
+use crate::metastore::Moods;
 use crate::network::End;
 use crate::node::{Ending, Node};
 use crate::plan::{Fault, Plan};
 use crate::process::Process;
 use crate::world::World;
 
+type Alive = Arc<dyn Fn() -> Vec<Arc<Process>> + Send + Sync>;
+
 pub struct Nemesis {
-    pub world: World,
-    pub plan: Plan,
-    pub chance: Chance,
+    world: World,
+    plan: Plan,
+    chance: Chance,
     /// Processes of clients, for killing and pausing.
-    pub clients: Arc<dyn Fn() -> Vec<Arc<Process>> + Send + Sync>,
+    clients: Alive,
+    /// Disks that are in another machine: they are put back when everything heals.
+    swapped: Mutex<Vec<Swap>>,
+}
+
+/// Disk `slot` of one node sits in slot 0 of another, and the other way round.
+struct Swap {
+    node: Arc<Node>,
+    slot: usize,
+    other: Arc<Node>,
 }
 
 impl Nemesis {
+    pub fn new(world: &World, plan: &Plan, chance: &Chance, clients: Alive) -> Nemesis {
+        Nemesis {
+            world: world.clone(),
+            plan: plan.clone(),
+            chance: chance.fork(),
+            clients,
+            swapped: Mutex::default(),
+        }
+    }
+
+    /// What an operator's process supervisor does, for as long as it is polled.
+    pub async fn restart_what_is_down(self: Arc<Nemesis>) {
+        loop {
+            sleep(Duration::from_millis(100)).await;
+            for node in self.world.nodes.iter().filter(|node| !node.is_running()) {
+                if self.chance.hits(0.1) {
+                    node.start(&self.world);
+                }
+            }
+        }
+    }
+
+    /// Ends all faults; what a fault will not undo by itself is undone.
+    pub async fn heal(&self) {
+        let world = &self.world;
+        world.network.set_weather(|weather| (weather.spikes, weather.resets) = (0.0, 0.0));
+        let latency_us = self.plan.moods.latency_us;
+        world.meta.set_moods(|moods| *moods = Moods { latency_us, ..Moods::default() });
+        for swap in self.swapped.lock().drain(..).rev() {
+            swap.node.stop(world, Ending::Kill);
+            swap.other.stop(world, Ending::Kill);
+            exchange(&swap);
+        }
+        for node in world.nodes.iter() {
+            for platter in node.platters() {
+                platter.device.heal();
+                platter.device.set_capacity(self.plan.storage.capacity);
+            }
+            let (from, to) = self.plan.storage.sync_ms;
+            node.set_pace(from * 1000, to * 1000);
+            if let Some(process) = node.process() {
+                process.resume();
+            }
+        }
+        world.meta.mend();
+        world.network.mend();
+        if world.meta.inner().is_none() {
+            world.start_store().await;
+        }
+    }
+
     /// Goes on until it is dropped.
-    pub async fn rage(self) {
+    pub async fn rage(self: Arc<Nemesis>) {
         if self.plan.faults.is_empty() {
             return std::future::pending().await;
         }
@@ -51,13 +115,10 @@ impl Nemesis {
             }
             Fault::ClockStep => node.step_clock(self.chance.within(0..7_200_000) as i64 - 3_600_000),
             Fault::PauseBookie => self.pause(node.process()),
-            Fault::KillBookie => self.stop(&node, Ending::Kill),
-            Fault::PowerLoss => self.stop(&node, Ending::PowerLoss),
-            Fault::PowerLossOfAll => self.world.nodes.iter().for_each(|node| self.stop(node, Ending::PowerLoss)),
-            Fault::GracefulRestart => {
-                node.stop_gracefully(&self.world).await;
-                self.start_again(node);
-            }
+            Fault::KillBookie => node.stop(&self.world, Ending::Kill),
+            Fault::PowerLoss => node.stop(&self.world, Ending::PowerLoss),
+            Fault::PowerLossOfAll => self.world.nodes.iter().for_each(|node| node.stop(&self.world, Ending::PowerLoss)),
+            Fault::GracefulRestart => node.stop_gracefully(&self.world).await,
             _ if fault.destroys() => self.destroy(fault, &node),
             _ => self.strike_disk(fault, &node),
         }
@@ -109,16 +170,6 @@ impl Nemesis {
         let Some(process) = process else { return };
         process.pause();
         self.later(100..9000, move || process.resume());
-    }
-
-    fn stop(&self, node: &Arc<Node>, how: Ending) {
-        node.stop(&self.world, how);
-        self.start_again(node.clone());
-    }
-
-    fn start_again(&self, node: Arc<Node>) {
-        let world = self.world.clone();
-        self.later(10..4000, move || node.start(&world));
     }
 
     async fn strike_store(&self, fault: Fault, node: &Arc<Node>) {
@@ -176,13 +227,13 @@ impl Nemesis {
             Fault::StaleSector => drop(platter.device.make_stale(|_| true)),
             Fault::LostWrite => platter.device.fail(Call::Write, self.chance.within(0..20), DiskFault::Misdirected),
             Fault::CutFile => {
-                self.stop(node, Ending::Kill);
+                node.stop(&self.world, Ending::Kill);
                 if let Some((name, size)) = self.chance.pick(&platter.device.files()) {
                     platter.device.truncate(name, self.chance.within(0..size + 1));
                 }
             }
             Fault::Wipe => {
-                self.stop(node, Ending::Kill);
+                node.stop(&self.world, Ending::Kill);
                 for platter in if self.chance.hits(0.5) { platters } else { vec![platter] } {
                     platter.device.wipe();
                     platter.index.wipe();
@@ -192,23 +243,29 @@ impl Nemesis {
                 let others: Vec<usize> = self.plan.victims.clone();
                 let other = self.chance.pick(&others).and_then(|number| self.world.nodes.get(*number)).cloned();
                 let Some(other) = other.filter(|other| !Arc::ptr_eq(other, node)) else { return };
-                self.stop(node, Ending::Kill);
-                self.stop(&other, Ending::Kill);
-                if let Some(theirs) = other.exchange(0, platter) {
-                    drop(node.exchange(slot, theirs));
-                }
+                node.stop(&self.world, Ending::Kill);
+                other.stop(&self.world, Ending::Kill);
+                let swap = Swap { node: node.clone(), slot, other };
+                exchange(&swap);
+                self.swapped.lock().push(swap);
             }
             _ => {
                 let old = (platter.device.snapshot(), platter.index.snapshot());
-                let (world, node, dice) = (self.world.clone(), node.clone(), self.chance.clone());
+                let (world, node) = (self.world.clone(), node.clone());
                 self.later(3000..9000, move || {
                     node.stop(&world, Ending::Kill);
                     platter.device.restore(&old.0);
                     platter.index.restore(old.1);
-                    let later = world.clone();
-                    world.agenda.after(dice.millis(10..3000), move || node.start(&later));
                 });
             }
         }
+    }
+}
+
+fn exchange(swap: &Swap) {
+    let (ours, theirs) = (swap.node.platters(), swap.other.platters());
+    if let (Some(ours), Some(theirs)) = (ours.get(swap.slot), theirs.first()) {
+        swap.node.exchange(swap.slot, theirs.clone());
+        swap.other.exchange(0, ours.clone());
     }
 }

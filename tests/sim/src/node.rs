@@ -88,6 +88,10 @@ impl Node {
         self.running.lock().as_ref().is_some_and(|running| !running.process.is_dead())
     }
 
+    pub fn serves(&self) -> bool {
+        self.running.lock().as_ref().is_some_and(|running| running.bookie.lock().is_some())
+    }
+
     pub fn process(&self) -> Option<Arc<Process>> {
         self.running.lock().as_ref().map(|running| running.process.clone())
     }
