@@ -130,7 +130,8 @@ impl Campaign {
         if self.twice > 0 && seed % self.twice == 0 {
             let again = run(seed, false);
             if again.digest != outcome.digest {
-                let text = "two runs of this seed differ: something depends on more than the seed".to_string();
+                let text =
+                    "two runs of this seed differ: something depends on more than the seed".to_string();
                 let at_ms = outcome.simulated.as_millis();
                 outcome.violations.push(sim::judge::Violation { rule: "determinism", text, at_ms });
             }
@@ -143,13 +144,12 @@ impl Campaign {
         for (what, count) in &results.tally {
             println!("{count:>12} {what}");
         }
-        println!(
-            "{:.0} s of simulated time in {:.1} s",
-            results.simulated.as_secs_f64(),
-            took.as_secs_f64()
-        );
+        println!("{:.0} s of simulated time in {:.1} s", results.simulated.as_secs_f64(), took.as_secs_f64());
         for outcome in &results.failed {
-            println!("seed {} failed; replay it: ./test simulate --seed {} (add --verbose)", outcome.seed, outcome.seed);
+            println!(
+                "seed {} failed; replay it: ./test simulate --seed {} (add --verbose)",
+                outcome.seed, outcome.seed
+            );
         }
         println!("{} passed, {} failed", results.passed, results.failed.len());
         ExitCode::from(u8::from(!results.failed.is_empty() || results.passed == 0))

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use net::{Bookies, Failure, Replies, Reply, ReplyTo};
+use net::{Bookies, Failure, Replies, Reply, ReplyTo, Service};
 use parking_lot::Mutex;
 use protocol::BookieId;
 use protocol::bookie::Request;
@@ -20,11 +20,6 @@ use crate::judge::Judge;
 use crate::judge::wire::Arrival;
 use crate::process::{Process, ProcessId};
 use crate::trace::{Event, Trace};
-
-/// What listens at the other end.
-pub trait Serves: Send + Sync {
-    fn serve(&self, request: Request, reply: ReplyTo);
-}
 
 /// How the network behaves in this run.
 #[derive(Clone, Debug)]
@@ -67,7 +62,7 @@ pub enum End {
 #[derive(Clone)]
 struct Listener {
     process: Arc<Process>,
-    serves: Arc<dyn Serves>,
+    service: Arc<dyn Service>,
 }
 
 /// A connection from one process to one bookie.
@@ -124,8 +119,8 @@ impl Network {
     }
 
     /// A bookie listens, until its process dies or another takes the place.
-    pub fn listen(self: &Arc<Network>, bookie: &BookieId, process: &Arc<Process>, serves: Arc<dyn Serves>) {
-        let listener = Listener { process: process.clone(), serves };
+    pub fn listen(self: &Arc<Network>, bookie: &BookieId, process: &Arc<Process>, service: Arc<dyn Service>) {
+        let listener = Listener { process: process.clone(), service };
         self.state.lock().bookies.insert(bookie.clone(), listener);
     }
 
@@ -289,7 +284,7 @@ impl Network {
             let arrival = network.judge.hear(|model| model.arrived(&pair.1, &request));
             let back =
                 Back { network: network.clone(), pair, call, generation, arrival, by: listener.process };
-            listener.serves.serve(request, ReplyTo::new(Arc::new(back), call));
+            listener.service.submit(vec![(request, ReplyTo::new(Arc::new(back), call))]);
         });
     }
 

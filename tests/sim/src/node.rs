@@ -8,15 +8,12 @@ use bookie::index::memory::{MemoryIndex, MemoryIndexDisk};
 use bookie::service::{Bookie, Run, Surroundings, Volume};
 use bookie::settings::Settings;
 use disk::simulated::Device;
-use net::ReplyTo;
 use parking_lot::Mutex;
 use protocol::BookieId;
-use protocol::bookie::Request;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::chance::Chance;
-use crate::network::Serves;
 use crate::plan::Storage;
 use crate::process::Process;
 use crate::world::World;
@@ -133,7 +130,7 @@ impl Node {
                 let bookie = Arc::new(bookie);
                 world.trace.note(&format!("{} serves", self.id));
                 *slot.lock() = Some(bookie.clone());
-                world.network.listen(&self.id, &process, Arc::new(Serving(bookie.clone())));
+                world.network.listen(&self.id, &process, bookie.clone());
                 let reason = bookie.stopped().await;
                 world.trace.note(&format!("{} has stopped: {reason}", self.id));
             }
@@ -188,14 +185,6 @@ impl Node {
             world.trace.note(&format!("{} takes too long to stop", self.id));
         }
         self.stop(world, Ending::Kill);
-    }
-}
-
-struct Serving(Arc<Bookie>);
-
-impl Serves for Serving {
-    fn serve(&self, request: Request, reply: ReplyTo) {
-        self.0.handle(request, reply);
     }
 }
 

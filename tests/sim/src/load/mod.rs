@@ -2,6 +2,7 @@
 
 pub mod ledgers;
 pub mod logs;
+pub mod reading;
 
 use std::sync::Arc;
 
