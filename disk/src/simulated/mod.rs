@@ -71,7 +71,7 @@ pub struct Snapshot {
     files: BTreeMap<String, Content>,
 }
 
-/// What a disk did to its content by itself.
+/// A place in a file: where a disk changed its content by itself, or where something was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decay {
     pub file: String,
@@ -167,6 +167,20 @@ impl Device {
     /// Lets a durable sector go back to what it held before its last write, in a file that `which` picks.
     pub fn make_stale(&self, which: impl Fn(&str) -> bool) -> Option<Decay> {
         self.decay(which, Content::make_stale)
+    }
+
+    /// Where a file holds these bytes: for damage that hits something certain.
+    pub fn find(&self, bytes: &[u8]) -> Vec<Decay> {
+        let state = self.state.lock();
+        let mut found = Vec::new();
+        for (name, content) in &state.names {
+            let content = content.lock();
+            let mut all = vec![0; content.size() as usize];
+            content.read(0, &mut all);
+            let places = all.windows(bytes.len().max(1)).enumerate().filter(|(_, window)| *window == bytes);
+            found.extend(places.map(|(at, _)| Decay { file: name.clone(), position: at as u64 }));
+        }
+        found
     }
 
     /// Cuts a file: what a file-system check may do to it.

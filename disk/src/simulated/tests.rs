@@ -142,6 +142,7 @@ fn decay_says_where_it_was() -> io::Result<()> {
     let Some(flip) = device.flip_bit(|name| name == "f") else { panic!("there is a written page") };
     let byte = read(&device, "f", flip.position, 1)?;
     assert!(byte[0] != b'a' && (byte[0] ^ b'a').is_power_of_two());
+    assert_eq!(device.find(&byte)[0], flip);
     let Some(stale) = device.make_stale(|_| true) else { panic!("there is an overwritten sector") };
     assert_eq!(read(&device, "f", stale.position, 512)?, [0; 512]);
     device.truncate("f", 1000);

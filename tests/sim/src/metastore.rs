@@ -37,6 +37,15 @@ pub struct Moods {
     pub incomplete_listings: f64,
 }
 
+/// What becomes of a transaction whose sender is not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Done,
+    Lost,
+    /// Done some time after the sender has given up.
+    DoneLater,
+}
+
 /// The store itself: what all processes share.
 pub struct MetaStore {
     pub scope: Scope,
@@ -55,6 +64,8 @@ struct State {
     /// What the judge has been told is stored.
     known: BTreeMap<String, (Revision, Bytes)>,
     leases: BTreeMap<LeaseId, ProcessId>,
+    /// Transactions to come, by whoever: how many pass before one meets its fate.
+    fates: Vec<(u64, Fate)>,
 }
 
 /// One process's connection.
@@ -77,6 +88,7 @@ impl MetaStore {
             cut: Default::default(),
             known: BTreeMap::new(),
             leases: BTreeMap::new(),
+            fates: Vec::new(),
         };
         Arc::new(MetaStore { scope, chance, judge, trace, state: Mutex::new(state), changed: Notify::new() })
     }
@@ -97,6 +109,20 @@ impl MetaStore {
 
     pub fn inner(&self) -> Option<Arc<dyn Store>> {
         self.state.lock().inner.clone()
+    }
+
+    /// The transaction after `after` others will be ambiguous.
+    pub fn doom(&self, after: u64, fate: Fate) {
+        self.state.lock().fates.push((after, fate));
+    }
+
+    /// Counts a transaction; its fate, if its sender is not to be told.
+    fn fate(&self) -> Option<Fate> {
+        let mut state = self.state.lock();
+        let due = state.fates.iter().position(|(left, _)| *left == 0).map(|at| state.fates.remove(at).1);
+        state.fates.iter_mut().for_each(|(left, _)| *left = left.saturating_sub(1));
+        let by_chance = || self.chance.one_of([Fate::Done, Fate::Lost, Fate::DoneLater]);
+        due.or_else(|| self.chance.hits(state.moods.ambiguous).then(by_chance))
     }
 
     /// A process cannot reach the store any more.
@@ -229,21 +255,16 @@ impl Client {
         self.process.awake().await;
     }
 
-    async fn ambiguous(&self, txn: Txn) -> Result<TxnOutcome, Error> {
-        let chance = &self.store.chance;
-        match chance.index(3) {
-            0 => {
-                self.store.trace.note("a transaction is done, its sender does not hear of it");
-                self.store.apply(txn).await?;
-            }
-            1 => self.store.trace.note("a transaction is lost, its sender does not hear of it"),
-            _ => {
-                self.store.trace.note("a transaction is done later, its sender does not hear of it");
-                let (store, delay) = (self.store.clone(), chance.millis(0..8000));
+    async fn ambiguous(&self, txn: Txn, fate: Fate) -> Result<TxnOutcome, Error> {
+        self.store.trace.note(&format!("a transaction's sender is not told that it is {fate:?}"));
+        match fate {
+            Fate::Lost => {}
+            Fate::Done => drop(self.store.apply(txn).await),
+            Fate::DoneLater => {
+                let (store, delay) = (self.store.clone(), self.store.chance.millis(0..8000));
                 tokio::spawn(async move {
                     sleep(delay).await;
-                    // Whoever sent it has been told that nobody knows.
-                    let _ = store.apply(txn).await;
+                    drop(store.apply(txn).await);
                 });
             }
         }
@@ -282,8 +303,8 @@ impl Store for Client {
     fn txn(&self, txn: Txn) -> Doing<'_, TxnOutcome> {
         Box::pin(async move {
             self.there().await?;
-            if self.store.chance.hits(self.store.moods().ambiguous) {
-                return self.ambiguous(txn).await;
+            if let Some(fate) = self.store.fate() {
+                return self.ambiguous(txn, fate).await;
             }
             // A caller that stops waiting, or dies, has sent it all the same.
             let store = self.store.clone();

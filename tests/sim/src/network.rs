@@ -96,6 +96,10 @@ pub struct Endpoint {
 
 type Pair = (ProcessId, BookieId);
 
+fn ends(pair: &Pair) -> (End, End) {
+    (End::Client(pair.0), End::Bookie(pair.1.clone()))
+}
+
 impl Network {
     pub fn new(
         weather: Weather,
@@ -144,19 +148,50 @@ impl Network {
             state.cut.clear();
             state.links.keys().cloned().collect()
         };
-        for pair in pairs {
-            let (requests, answers) = {
-                let mut state = self.state.lock();
-                let Some(link) = state.links.get_mut(&pair) else { continue };
-                (std::mem::take(&mut link.held_requests), std::mem::take(&mut link.held_answers))
-            };
-            for parcel in requests {
-                self.ship(&pair, parcel);
-            }
-            for (call, reply) in answers {
-                self.send_back(&pair, call, reply);
-            }
+        pairs.iter().for_each(|pair| self.release(pair));
+    }
+
+    /// Ends the cuts between two, in both directions.
+    pub fn mend_between(self: &Arc<Network>, client: &Process, bookie: &BookieId) {
+        let pair = (client.id, bookie.clone());
+        let (from, to) = ends(&pair);
+        let mut state = self.state.lock();
+        state.cut.remove(&(from.clone(), to.clone()));
+        state.cut.remove(&(to, from));
+        drop(state);
+        self.release(&pair);
+    }
+
+    /// Nothing passes from the client to the bookie, until mended.
+    pub fn cut_requests(&self, client: &Process, bookie: &BookieId) {
+        let (from, to) = ends(&(client.id, bookie.clone()));
+        self.cut(from, to);
+    }
+
+    /// Nothing passes from the bookie to the client, until mended.
+    pub fn cut_answers(&self, client: &Process, bookie: &BookieId) {
+        let (from, to) = ends(&(client.id, bookie.clone()));
+        self.cut(to, from);
+    }
+
+    /// Breaks a connection; what waits for a cut to heal is lost for certain.
+    pub fn lose_held(self: &Arc<Network>, client: &Process, bookie: &BookieId) {
+        let pair = (client.id, bookie.clone());
+        if let Some(link) = self.state.lock().links.get_mut(&pair) {
+            link.held_requests.clear();
         }
+        self.break_links(|other| *other == pair);
+    }
+
+    /// Sends on its way what a cut held, as far as no cut holds it again.
+    fn release(self: &Arc<Network>, pair: &Pair) {
+        let (requests, answers) = {
+            let mut state = self.state.lock();
+            let Some(link) = state.links.get_mut(pair) else { return };
+            (std::mem::take(&mut link.held_requests), std::mem::take(&mut link.held_answers))
+        };
+        requests.into_iter().for_each(|parcel| self.ship(pair, parcel));
+        answers.into_iter().for_each(|(call, reply)| self.send_back(pair, call, reply));
     }
 
     /// Breaks connections: each pending call fails, and what is under way may be lost or come late.
@@ -241,7 +276,7 @@ impl Network {
 
     fn deliver(self: &Arc<Network>, pair: Pair, parcel: Parcel) {
         let mut state = self.state.lock();
-        let cut = state.cut.contains(&(End::Client(pair.0), End::Bookie(pair.1.clone())));
+        let cut = state.cut.contains(&ends(&pair));
         let listener = state.bookies.get(&pair.1).filter(|listener| !listener.process.is_dead()).cloned();
         let link = state.links.entry(pair.clone()).or_default();
         if parcel.generation != link.generation || link.breaking {
@@ -292,7 +327,8 @@ impl Network {
         let when = {
             let mut state = self.state.lock();
             let weather = state.weather.clone();
-            let cut = state.cut.contains(&(End::Bookie(pair.1.clone()), End::Client(pair.0)));
+            let (to, from) = ends(pair);
+            let cut = state.cut.contains(&(from, to));
             let Some(link) = state.links.get_mut(pair) else { return };
             if cut || !link.held_answers.is_empty() {
                 link.held_answers.push_back((call, reply));

@@ -106,9 +106,10 @@ impl LedgerLoad {
     async fn follow(self: Arc<LedgerLoad>, ledger: LedgerId) {
         let peer = self.clients.join(&self.world, "reader");
         let cluster = cluster(&self.world, &peer, &self.chance);
+        let mut known = EntryId::NONE;
         for _ in 0..self.chance.index(6) {
             sleep(self.chance.millis(0..2000)).await;
-            let reading = super::reading::read_confirmed(&self.world, &peer, &cluster, ledger);
+            let reading = super::reading::read_confirmed(&self.world, &peer, &cluster, ledger, &mut known);
             // Out of reach just now, or deleted: the scrub at the end tells.
             let _ = timeout(Duration::from_secs(30), reading).await;
         }

@@ -14,14 +14,21 @@ use tokio::time::sleep;
 use crate::judge::Value;
 use crate::world::{Peer, World};
 
-/// Reads a ledger up to what a client may know to be confirmed.
-pub async fn read_confirmed(world: &World, peer: &Peer, cluster: &Cluster, ledger: LedgerId) -> Result<(), Error> {
+/// Reads a ledger up to what a client may know to be confirmed; `known` is what it has learnt before.
+pub async fn read_confirmed(
+    world: &World,
+    peer: &Peer,
+    cluster: &Cluster,
+    ledger: LedgerId,
+    known: &mut EntryId,
+) -> Result<(), Error> {
     let stored = cluster.stored(ledger).await?;
     let layout = Layout::of(&stored)?;
     let limit = match stored.metadata.state {
         State::Closed { last, .. } => last,
-        _ => confirmed(cluster, &layout).await,
+        _ => confirmed(cluster, &layout).await.max(*known),
     };
+    *known = limit;
     world.judge.hear(|model| model.confirmed(peer.process.id, ledger, limit));
     for entry in (0..=limit.0).rev().take(30).map(EntryId) {
         if let Some(payload) = read(cluster, &layout, entry).await {
