@@ -1,0 +1,162 @@
+//! Scenarios about fencing: S1, S3, S4, S7, S8.
+
+use std::time::Duration;
+
+use disk::simulated::{Call, Fault};
+use metadata::State;
+use protocol::EntryId;
+use sim::node::Ending;
+use sim::stage::play;
+use tokio::time::sleep;
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// TLA Defect 1 (BK#2614).
+#[test]
+fn s01_a_bookie_that_only_a_recovery_read_reached_takes_no_more_adds() {
+    play(3, async |stage| {
+        let (writer, recoverer) = (stage.actor("writer"), stage.actor("recoverer"));
+        let mut open = writer.create((3, 3, 2)).await?;
+        let ensemble = stage.ensemble(open.ledger)?;
+        let [a, b, c] = ensemble.as_slice() else { return Err("three bookies".into()) };
+        writer.write(&mut open, 1).await?;
+        writer.cut_off(b);
+        writer.cut_off(c);
+        writer.add(&mut open, 1);
+        writer.listen(&mut open, 50).await;
+        recoverer.cut_off(c);
+        let recovery = recoverer.recover_meanwhile(open.ledger);
+        // A's answer to the LAC read is in; from now on A is slow.
+        sleep(Duration::from_millis(12)).await;
+        recoverer.deafen(a);
+        recoverer.lose(c);
+        recoverer.mend(c);
+        sleep(Duration::from_millis(200)).await;
+        writer.mend(c);
+        writer.listen(&mut open, 1000).await;
+        recoverer.mend(a);
+        let _ = recovery.await;
+        writer.listen(&mut open, 3000).await;
+        stage.scrub().await
+    });
+}
+
+/// H1: a fence that a recoverer counted must not be lost with the power.
+#[test]
+fn s03_no_answer_is_given_before_its_fence_is_durable() {
+    play(3, async |stage| {
+        let (writer, recoverer) = (stage.actor("writer"), stage.actor("recoverer"));
+        let mut open = writer.create((3, 3, 2)).await?;
+        let ensemble = stage.ensemble(open.ledger)?;
+        let [_, b, c] = ensemble.as_slice() else { return Err("three bookies".into()) };
+        recoverer.cut_off(c);
+        for platter in stage.node(b)?.platters() {
+            platter.device.fail(Call::Sync, 0, Fault::Power);
+        }
+        let recovery = recoverer.recover_meanwhile(open.ledger);
+        sleep(Duration::from_millis(500)).await;
+        stage.restart(b, Ending::PowerLoss).await?;
+        writer.add(&mut open, 3);
+        writer.listen(&mut open, 4000).await;
+        recoverer.mend(c);
+        let _ = recovery.await;
+        stage.scrub().await
+    });
+}
+
+/// PR4843: fence state is part of every checkpoint.
+#[test]
+fn s04_a_fence_outlives_checkpoint_trim_and_crash() {
+    play(3, async |stage| {
+        let (writer, recoverer) = (stage.actor("writer"), stage.actor("recoverer"));
+        let mut open = writer.create((3, 3, 2)).await?;
+        let ensemble = stage.ensemble(open.ledger)?;
+        // The recoverer fences all, and dies before it closes the ledger.
+        ensemble.iter().for_each(|bookie| recoverer.deafen(bookie));
+        let recovery = recoverer.recover_meanwhile(open.ledger);
+        sleep(Duration::from_millis(300)).await;
+        recoverer.dies();
+        recovery.abort();
+        // Other ledgers fill segments, are deleted, and their segments go.
+        let other = stage.actor("another writer");
+        for _ in 0..6 {
+            let mut filler = other.create((3, 3, 3)).await?;
+            for _ in 0..10 {
+                for _ in 0..30 {
+                    filler.add(vec![7; 1000].into());
+                }
+                other.listen(&mut filler, 50).await;
+            }
+            filler.close().await.map_err(|error| error.to_string())?;
+            other.cluster.ledgers.delete(filler.ledger, None).await.map_err(|error| error.to_string())?;
+            sleep(seconds(3)).await;
+        }
+        sleep(seconds(20)).await;
+        for bookie in &ensemble {
+            stage.restart(bookie, Ending::PowerLoss).await?;
+        }
+        writer.add(&mut open, 2);
+        let acknowledged = writer.listen(&mut open, 4000).await;
+        stage.expect(acknowledged == EntryId::NONE, "the fenced ledger takes nothing")?;
+        stage.scrub().await
+    });
+}
+
+/// R10, I14: racing recoverers, each killed at some point, and a writer that goes on.
+#[test]
+fn s07_two_recoverers_and_a_live_writer_agree_on_one_end() {
+    for pause in [1, 3, 6, 9, 12, 16, 25, 40] {
+        play(4, async |stage| {
+            let (writer, first, second) = (stage.actor("writer"), stage.actor("first"), stage.actor("second"));
+            let mut open = writer.create((3, 3, 2)).await?;
+            let ensemble = stage.ensemble(open.ledger)?;
+            writer.write(&mut open, 5).await?;
+            // The next entries reach one bookie only.
+            ensemble.iter().skip(1).for_each(|bookie| writer.cut_off(bookie));
+            writer.add(&mut open, 2);
+            writer.listen(&mut open, 20).await;
+            let one = first.recover_meanwhile(open.ledger);
+            sleep(Duration::from_millis(pause)).await;
+            let other = second.recover_meanwhile(open.ledger);
+            sleep(Duration::from_millis(pause)).await;
+            first.dies();
+            one.abort();
+            ensemble.iter().for_each(|bookie| writer.mend(bookie));
+            writer.add(&mut open, 2);
+            writer.listen(&mut open, 2000).await;
+            let ended = tokio::time::timeout(seconds(60), other).await;
+            stage.expect(matches!(ended, Ok(Ok(Ok(_)))), "the second recoverer finishes")?;
+            stage.scrub().await
+        });
+    }
+}
+
+/// BK#4812: other bookies at the old addresses know nothing of the fences.
+#[test]
+fn s08_bookies_recreated_at_the_same_addresses_take_no_adds_for_a_closed_ledger() {
+    play(3, async |stage| {
+        let (writer, recoverer) = (stage.actor("writer"), stage.actor("recoverer"));
+        let mut open = writer.create((3, 3, 2)).await?;
+        let ensemble = stage.ensemble(open.ledger)?;
+        writer.write(&mut open, 3).await?;
+        recoverer.recover(open.ledger).await.map_err(|error| error.to_string())?;
+        for bookie in &ensemble {
+            let node = stage.node(bookie)?;
+            node.stop(&stage.world, Ending::Kill);
+            for platter in node.platters() {
+                platter.device.wipe();
+                platter.index.wipe();
+            }
+            stage.start(bookie).await?;
+        }
+        writer.add(&mut open, 2);
+        let acknowledged = writer.listen(&mut open, 5000).await;
+        stage.expect(acknowledged == EntryId(2), "nothing more is acknowledged")?;
+        let closed = State::Closed { last: EntryId(2), length: 0 };
+        let state = stage.state(open.ledger);
+        let same = |state| matches!((state, closed), (State::Closed { last, .. }, State::Closed { last: l, .. }) if last == l);
+        stage.expect(state.is_some_and(same), "the ledger ends where it ended")
+    });
+}
