@@ -42,6 +42,8 @@ pub struct Load {
     pub steals: f64,
     /// How likely a finished ledger is deleted.
     pub deletions: f64,
+    /// Ids of entries begin just below 2^32.
+    pub high_ids: bool,
 }
 
 /// Sizes of a bookie's files and how often it does its chores.
@@ -165,13 +167,14 @@ impl Plan {
         let most = (quorums.2 as usize).saturating_sub(1);
         let mut victims: Vec<usize> = (0..nodes).collect();
         chance.shuffle(&mut victims);
-        victims.truncate(if chance.hits(0.6) { most } else { 0 });
+        let load = draw_load(chance);
+        victims.truncate(if chance.hits(0.6) && !load.high_ids { most } else { 0 });
         let gap = chance.one_of([50, 200, 1000, 3000]);
         Plan {
             nodes,
             disks_per_node: 1 + chance.index(2),
             quorums,
-            load: draw_load(chance),
+            load,
             weather: draw_weather(chance),
             moods: draw_moods(chance),
             faults,
@@ -200,6 +203,7 @@ fn draw_load(chance: &Chance) -> Load {
         burst: chance.one_of([1, 2, 8]),
         steals: chance.one_of([0.0, 0.3, 0.8]),
         deletions: chance.one_of([0.0, 0.0, 0.3]),
+        high_ids: chance.hits(0.05),
     }
 }
 

@@ -158,6 +158,7 @@ fn light() -> Load {
         burst: 2,
         steals: 0.0,
         deletions: 0.0,
+        high_ids: false,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use disk::simulated::Device;
 use metadata::Scope;
-use metadata::embedded::Embedded;
+use metadata::embedded::{Embedded, Sizes};
 use metadata::store::Store;
 use net::Bookies;
 use tokio::time::{sleep, timeout};
@@ -124,9 +124,9 @@ impl World {
 
     /// Opens the metadata store on its disk.
     pub async fn start_store(&self) {
-        match Embedded::open(self.meta_device.mount()).await {
+        match Embedded::open(self.meta_device.mount(), Sizes { log: 64 << 10, history: 1000 }) {
             Ok(store) => {
-                self.meta.set_inner(Some(Arc::new(store)));
+                self.meta.set_inner(Some(store));
                 if let Err(error) = self.meta.tell_judge().await {
                     self.trace.note(&format!("the store cannot be listed: {error}"));
                 }

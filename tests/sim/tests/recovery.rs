@@ -189,7 +189,7 @@ fn s18_a_transaction_whose_outcome_is_not_told_is_not_done_twice() {
                 stage.expect(recovered.is_ok(), "recovery finishes")?;
                 let mut second = writer.create((3, 3, 2)).await?;
                 writer.write(&mut second, 3).await?;
-                second.close().await.map_err(text)?;
+                second.close(&stage.world).await.map_err(text)?;
                 sleep(Duration::from_secs(10)).await;
                 stage.scrub().await
             });

@@ -35,7 +35,7 @@ impl Model {
     /// A writer was told that its entry is safe.
     pub fn acknowledged(&mut self, ledger: LedgerId, entry: EntryId, value: Value) {
         self.count("entries acknowledged");
-        let before = self.ledgers.acknowledged(ledger);
+        let before = self.ledgers.acknowledged(ledger).max(EntryId(self.wire.first(ledger).0 - 1));
         if entry != before.next() {
             let text = format!("ledger {ledger}: {entry} was acknowledged after {before}");
             self.violation("I3", text);
@@ -118,7 +118,7 @@ impl Model {
         }
         Some(match self.metadata.closed_at(ledger) {
             Some(last) => last,
-            None => self.ledgers.acknowledged(ledger),
+            None => self.ledgers.acknowledged(ledger).max(self.wire.confirmed(ledger)),
         })
     }
 

@@ -86,7 +86,7 @@ impl Model {
             self.violation("I5", text);
         }
         let mut sum = 0;
-        for entry in (0..=last.0).map(EntryId) {
+        for entry in (self.wire.first(ledger).0..=last.0).map(EntryId) {
             match self.wire.value(ledger, entry) {
                 Some(value) => sum += value.len as i64,
                 None => {

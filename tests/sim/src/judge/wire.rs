@@ -16,6 +16,8 @@ pub struct Wire {
     /// What a writer first sent under an id: no other payload may ever go under it.
     values: BTreeMap<(LedgerId, EntryId), Value>,
     told: BTreeMap<(BookieId, LedgerId), Told>,
+    /// The highest LAC that a writer has sent along.
+    confirmed: BTreeMap<LedgerId, EntryId>,
 }
 
 /// What one bookie said of one ledger.
@@ -42,6 +44,17 @@ impl Wire {
         self.values.get(&(ledger, entry)).copied()
     }
 
+    /// The first id of a ledger; 0 if nothing has been sent.
+    pub fn first(&self, ledger: LedgerId) -> EntryId {
+        let first = self.values.range((ledger, EntryId::NONE)..).next();
+        first.filter(|((other, _), _)| *other == ledger).map_or(EntryId::FIRST, |((_, entry), _)| *entry)
+    }
+
+    /// The highest LAC that the ledger's writer has sent along.
+    pub fn confirmed(&self, ledger: LedgerId) -> EntryId {
+        self.confirmed.get(&ledger).copied().unwrap_or(EntryId(self.first(ledger).0 - 1))
+    }
+
     pub fn has_acknowledged(&self, bookie: &BookieId, ledger: LedgerId, entry: EntryId) -> bool {
         self.told.get(&(bookie.clone(), ledger)).is_some_and(|told| told.acknowledged.contains(&entry))
     }
@@ -58,7 +71,8 @@ impl Model {
     /// A request leaves a client.
     pub fn sent(&mut self, bookie: &BookieId, request: &Request) {
         let Request::Add { ledger, entry, body, options, .. } = request else { return };
-        let Some(value) = self.payload(*ledger, &body.joined()) else { return };
+        let body = body.joined();
+        let Some(value) = self.payload(*ledger, &body) else { return };
         match self.wire.values.get(&(*ledger, *entry)) {
             Some(first) if *first != value => {
                 let text = format!("ledger {ledger}: two payloads were sent for entry {entry}");
@@ -71,6 +85,9 @@ impl Model {
             }
             None => drop(self.wire.values.insert((*ledger, *entry), value)),
         }
+        if let Some(header) = Header::of(&body) {
+            self.check_lac(*ledger, header.lac, options.recovery);
+        }
         // A recovery or a repair may copy to a bookie that metadata will name only when it is done; and a writer that
         // does not know that its ledger is closed does not know of repairs either.
         let closed = self.metadata.state(*ledger).is_none_or(|state| matches!(state, State::Closed { .. }));
@@ -80,6 +97,22 @@ impl Model {
             );
             self.violation("I9", text);
         }
+    }
+
+    /// What a writer says is confirmed must be on an ack quorum; a recovery may not say more than the writer.
+    fn check_lac(&mut self, ledger: LedgerId, lac: EntryId, recovery: bool) {
+        let known = self.wire.confirmed(ledger);
+        if recovery {
+            if lac > known {
+                let text = format!("ledger {ledger}: a recovery sends LAC {lac}, its writer confirmed {known}");
+                self.violation("I4", text);
+            }
+            return;
+        }
+        for entry in (known.0 + 1..=lac.0).map(EntryId) {
+            self.check_copies(ledger, entry, "had it confirmed");
+        }
+        self.wire.confirmed.insert(ledger, lac.max(known));
     }
 
     /// A request reaches its bookie.

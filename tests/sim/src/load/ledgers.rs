@@ -1,21 +1,20 @@
 //! Clients of single ledgers: writers that write until something stops them, recoverers that race with them, readers
 //! that follow, and somebody who deletes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ledger::layout::Layout;
 use ledger::quorum::Quorums;
 use ledger::recovery::recover;
-use ledger::writer::{End, Outgoing, Patience, Target, Trouble, Writer};
+use ledger::writer::{LedgerWriter, Plan, Target, Trouble, Written};
 use ledger::{Cluster, Error};
-use metadata::ledgers::Updated;
 use metadata::schema::Origin;
-use metadata::{LedgerMetadata, Ledgers, Segment, State, Stored};
-use net::Inbox;
-use protocol::entry::{Digest, DigestType, MasterKey};
+use metadata::{LedgerMetadata, Ledgers, State, Stored};
 use protocol::{EntryId, LedgerId};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::{Clients, payload};
 use crate::chance::Chance;
@@ -52,7 +51,7 @@ impl LedgerLoad {
     async fn write_one(self: Arc<LedgerLoad>) {
         let peer = self.clients.join(&self.world, "writer");
         let cluster = cluster(&self.world, &peer, &self.chance);
-        if let Ok(open) = OpenLedger::create(&cluster, self.quorums).await {
+        if let Ok(open) = self.create(&cluster).await {
             let ledger = open.ledger;
             self.world.trace.note(&format!("ledger {ledger}: p{} writes it", peer.process.id.0));
             tokio::spawn(self.clone().follow(ledger));
@@ -70,6 +69,14 @@ impl LedgerLoad {
         self.clients.leave(&peer);
     }
 
+    async fn create(&self, cluster: &Cluster) -> Result<OpenLedger, Error> {
+        match self.load.high_ids {
+            // Where arithmetic in 32 bits would go wrong.
+            true => OpenLedger::create_at(cluster, self.quorums, EntryId((1 << 32) - 3)).await,
+            false => OpenLedger::create(cluster, self.quorums).await,
+        }
+    }
+
     /// Appends until the writer is over, then closes the ledger or leaves it behind.
     async fn fill(&self, peer: &Peer, mut open: OpenLedger) {
         for _ in 0..self.chance.within(1..200) {
@@ -85,9 +92,10 @@ impl LedgerLoad {
             return;
         }
         open.listen(Duration::from_millis(50), &self.world).await;
-        match open.close().await {
-            Ok(end) => self.world.trace.note(&format!("ledger {}: its writer closed it at {}", open.ledger, end.last)),
-            Err(error) => self.world.trace.note(&format!("ledger {}: not closed: {error}", open.ledger)),
+        let ledger = open.ledger;
+        match open.close(&self.world).await {
+            Ok(last) => self.world.trace.note(&format!("ledger {ledger}: its writer closed it at {last}")),
+            Err(error) => self.world.trace.note(&format!("ledger {ledger}: not closed: {error}")),
         }
     }
 
@@ -124,95 +132,72 @@ fn tell_recovered(world: &World, stored: &Stored) {
     }
 }
 
-/// A ledger with its writer: the production core, driven by hand.
+/// A ledger with its writer, and what the judge has not heard of it.
 pub struct OpenLedger {
     pub ledger: LedgerId,
-    cluster: Cluster,
-    writer: Writer,
-    inbox: Arc<Inbox>,
-    asked: BTreeMap<u64, (usize, EntryId)>,
-    tokens: u64,
+    writer: LedgerWriter,
+    progress: watch::Receiver<Written>,
     /// Payloads that are not acknowledged.
     pending: BTreeMap<EntryId, Value>,
-    began: Instant,
 }
 
 impl OpenLedger {
-    pub async fn create(cluster: &Cluster, (e, w, a): (u32, u32, u32)) -> Result<OpenLedger, Error> {
-        let quorums = Quorums::new(e, w, a)?;
-        let placement = cluster.place(quorums, &BTreeSet::new()).await?;
-        let origin = Origin { vb: String::new(), kind: "sim".into(), epoch: 0 };
-        let metadata = LedgerMetadata {
-            ensemble_size: e,
-            write_quorum: w,
-            ack_quorum: a,
-            state: State::Open,
-            segments: vec![Segment { first: EntryId::FIRST, ensemble: placement.ensemble.clone() }],
-            digest: DigestType::Crc32c,
-            password: PASSWORD.into(),
-            created_ms: None,
-            custom: origin.to_custom(),
-            token: (cluster.random() >> 1) as i64,
-        };
-        let stored = cluster.ledgers.create(metadata).await?;
-        let target = Target {
-            ledger: stored.id,
-            quorums,
-            ensemble: placement.ensemble,
-            absent: placement.absent,
-            key: MasterKey::of(PASSWORD),
-            digest: Digest::new(DigestType::Crc32c, PASSWORD),
-            first: EntryId::FIRST,
-            length: 0,
-        };
-        Ok(OpenLedger {
-            ledger: stored.id,
-            cluster: cluster.clone(),
-            writer: Writer::new(target, Patience::default()),
-            inbox: Inbox::new(),
-            asked: BTreeMap::new(),
-            tokens: 0,
-            pending: BTreeMap::new(),
-            began: Instant::now(),
-        })
+    pub async fn create(cluster: &Cluster, quorums: (u32, u32, u32)) -> Result<OpenLedger, Error> {
+        Ok(OpenLedger::of(LedgerWriter::create(cluster, &plan(quorums)?).await?))
     }
 
+    /// A ledger whose ids begin at `first`, as if all before it had been trimmed away.
+    pub async fn create_at(
+        cluster: &Cluster,
+        quorums: (u32, u32, u32),
+        first: EntryId,
+    ) -> Result<OpenLedger, Error> {
+        let plan = plan(quorums)?;
+        let placement = cluster.place(plan.quorums, &plan.avoid).await?;
+        let metadata = plan.metadata(placement.ensemble.clone(), cluster.random());
+        let stored = cluster.ledgers.create(metadata).await?;
+        let layout = Layout::of(&stored)?;
+        let target = Target {
+            ledger: stored.id,
+            quorums: plan.quorums,
+            ensemble: placement.ensemble,
+            absent: placement.absent,
+            key: layout.key,
+            digest: layout.digest,
+            first,
+            length: 0,
+        };
+        Ok(OpenLedger::of(LedgerWriter::resume(cluster, stored, target, &plan)))
+    }
+
+    fn of(writer: LedgerWriter) -> OpenLedger {
+        let (ledger, progress) = (writer.ledger(), writer.progress());
+        OpenLedger { ledger, writer, progress, pending: BTreeMap::new() }
+    }
+
+    /// None if it was not taken.
     pub fn add(&mut self, body: bytes::Bytes) -> Option<EntryId> {
-        let (value, mut out) = (Value::of(&body), Vec::new());
-        let entry = self.writer.add(&[], body, self.began.elapsed(), &mut out)?;
+        let value = Value::of(&body);
+        let entry = self.writer.append(body).ok()?;
         self.pending.insert(entry, value);
-        let ensemble = self.writer.target().ensemble.clone();
-        for Outgoing { index, entry, request } in out {
-            let Some(bookie) = ensemble.get(index) else { continue };
-            self.tokens += 1;
-            self.asked.insert(self.tokens, (index, entry));
-            self.cluster.bookies.send(bookie, request, self.inbox.expect(self.tokens));
-        }
         Some(entry)
     }
 
-    /// Takes replies for `time`, and passes on what is acknowledged.
+    /// Passes on what is acknowledged during `time`.
     pub async fn listen(&mut self, time: Duration, world: &World) {
         let until = Instant::now() + time;
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if let Ok(replies) = timeout(left, self.inbox.take()).await {
-                for (token, reply) in replies {
-                    if let Some((index, entry)) = self.asked.remove(&token) {
-                        self.writer.answered(index, entry, reply);
-                    }
-                }
-            }
-            self.writer.tick(self.began.elapsed());
             self.tell_acknowledged(world);
-            if Instant::now() >= until {
-                return;
+            match timeout_at(until, self.progress.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => sleep_until(until).await,
+                Err(_) => return,
             }
         }
     }
 
     fn tell_acknowledged(&mut self, world: &World) {
-        let last = self.writer.acknowledged().last;
+        let last = self.acknowledged();
         while let Some((entry, value)) = self.pending.first_key_value().map(|(entry, value)| (*entry, *value)) {
             if entry > last {
                 return;
@@ -223,31 +208,34 @@ impl OpenLedger {
     }
 
     pub fn acknowledged(&self) -> EntryId {
-        self.writer.acknowledged().last
+        self.progress.borrow().acknowledged.last
     }
 
     /// Nothing more will be acknowledged here.
     pub fn is_over(&self) -> bool {
-        self.writer.trouble().is_some_and(|trouble| trouble.is_fatal() || matches!(trouble, Trouble::Stuck(_)))
+        let now = self.progress.borrow();
+        now.ended.is_some() || matches!(now.trouble, Some(Trouble::Stuck(_)))
     }
 
-    pub fn trouble(&self) -> Option<&Trouble> {
-        self.writer.trouble()
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.progress.borrow().trouble.clone()
     }
 
-    pub async fn close(&mut self) -> Result<End, Error> {
-        let end = self.writer.freeze();
-        let state = State::Closed { last: end.last, length: end.length };
-        let close = |metadata: &LedgerMetadata| {
-            let closable = metadata.state == State::Open || metadata.state == state;
-            closable.then(|| LedgerMetadata { state, ..metadata.clone() })
-        };
-        match self.cluster.ledgers.update(self.ledger, close).await? {
-            Updated::Done(_) => Ok(end),
-            Updated::Declined(_) => Err(Error::Unavailable("it was taken over".into())),
-            Updated::Deleted => Err(Error::NoSuchLedger(self.ledger)),
+    pub async fn close(self, world: &World) -> Result<EntryId, Error> {
+        let OpenLedger { ledger, writer, progress, mut pending } = self;
+        let closed = writer.close().await;
+        // What was acknowledged until then counts.
+        let last = progress.borrow().acknowledged.last;
+        while let Some((entry, value)) = pending.pop_first().filter(|(entry, _)| *entry <= last) {
+            world.judge.hear(|model| model.acknowledged(ledger, entry, value));
         }
+        closed.map(|_| last)
     }
+}
+
+fn plan((e, w, a): (u32, u32, u32)) -> Result<Plan, Error> {
+    let origin = Origin { vb: String::new(), kind: "sim".into(), epoch: 0 };
+    Ok(Plan { password: PASSWORD.into(), custom: origin.to_custom(), ..Plan::new(Quorums::new(e, w, a)?) })
 }
 
 /// Closes every ledger on a healed cluster and reads back everything that was acknowledged or served.

@@ -24,10 +24,10 @@ pub struct LogLoad {
     pub chance: Chance,
 }
 
-/// What an owner has appended and not been told of.
-struct Owned {
+/// A log that somebody owns, and what its owner has appended and the judge has not heard of.
+pub struct Owned {
     name: LogName,
-    log: Arc<dyn Log>,
+    pub log: Arc<dyn Log>,
     judge: Arc<Judge>,
     pending: VecDeque<(Position, Value)>,
 }
@@ -54,7 +54,7 @@ impl LogLoad {
         self.clients.leave(&peer);
     }
 
-    async fn open(&self, peer: &Peer) -> Result<Owned, Error> {
+    pub async fn open(&self, peer: &Peer) -> Result<Owned, Error> {
         let logs = super::ledgers::client(&self.world, peer, self.quorums, &self.chance).await?;
         let log = logs.open(&self.name).await?;
         let (epoch, begins) = (log.epoch(), log.progress().borrow().acknowledged);
@@ -95,7 +95,7 @@ impl LogLoad {
 }
 
 impl Owned {
-    fn append(&mut self, body: bytes::Bytes) {
+    pub fn append(&mut self, body: bytes::Bytes) {
         let value = Value::of(&body);
         match self.log.append(&[body]) {
             Ok(at) => self.pending.push_back((at, value)),
@@ -105,7 +105,7 @@ impl Owned {
     }
 
     /// Passes on what has been acknowledged.
-    fn hear(&mut self) {
+    pub fn hear(&mut self) {
         let acknowledged = self.log.progress().borrow().acknowledged;
         let epoch: Epoch = self.log.epoch();
         while let Some((at, value)) = self.pending.front().copied() {
@@ -131,7 +131,7 @@ impl Owned {
         }
     }
 
-    async fn trim(&mut self, chance: &Chance) {
+    pub async fn trim(&mut self, chance: &Chance) {
         let acknowledged = self.log.progress().borrow().acknowledged;
         let up_to = Position(chance.within(0..acknowledged.0 + 1));
         // What is asked for may happen whatever is answered.

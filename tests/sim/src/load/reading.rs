@@ -30,7 +30,8 @@ pub async fn read_confirmed(
     };
     *known = limit;
     world.judge.hear(|model| model.confirmed(peer.process.id, ledger, limit));
-    for entry in (0..=limit.0).rev().take(30).map(EntryId) {
+    let first = world.judge.model().wire.first(ledger);
+    for entry in (first.0..=limit.0).rev().take(30).map(EntryId) {
         if let Some(payload) = read(cluster, &layout, entry).await {
             world.judge.hear(|model| model.was_read(ledger, entry, Value::of(&payload)));
         }
@@ -78,7 +79,8 @@ pub async fn read_back(world: &World, cluster: &Cluster, ledger: LedgerId) -> Re
     };
     let layout = Layout::of(&stored).map_err(|error| error.to_string())?;
     let State::Closed { last, .. } = stored.metadata.state else { return Ok(()) };
-    for entry in (0..=last.0).map(EntryId) {
+    let first = world.judge.model().wire.first(ledger);
+    for entry in (first.0..=last.0).map(EntryId) {
         let mut found = None;
         for _ in 0..20 {
             found = read(cluster, &layout, entry).await;

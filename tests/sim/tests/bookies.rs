@@ -1,0 +1,119 @@
+//! Scenarios about disks: S5, S11, S14, S15.
+
+use std::time::Duration;
+
+use disk::simulated::{Call, Fault};
+use sim::node::Ending;
+use sim::stage::{Stage, play};
+use sim::world::World;
+use tokio::time::sleep;
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}
+
+/// H2, H3.
+#[test]
+fn s05_a_flush_that_failed_once_loses_nothing() {
+    play(3, async |stage| {
+        let writer = stage.actor("writer");
+        let mut open = writer.create((3, 3, 2)).await?;
+        for _ in 0..4 {
+            writer.write(&mut open, 10).await?;
+            for node in stage.world.nodes.iter() {
+                node.platters().iter().for_each(|platter| platter.index.fail_flushes(1));
+            }
+            sleep(Duration::from_secs(3)).await;
+            revive(&stage).await?;
+        }
+        for node in stage.world.nodes.iter() {
+            stage.restart(&node.id, Ending::PowerLoss).await?;
+        }
+        stage.scrub().await
+    });
+}
+
+async fn revive(stage: &Stage) -> Result<(), String> {
+    for node in stage.world.nodes.iter().filter(|node| !node.serves()) {
+        stage.start(&node.id).await?;
+    }
+    Ok(())
+}
+
+/// BK#870, #4668.
+#[test]
+fn s11_garbage_collection_survives_listings_that_leave_ledgers_out() {
+    play(4, async |stage| {
+        let writer = stage.actor("writer");
+        stage.world.meta.set_moods(|moods| {
+            moods.incomplete_listings = 0.9;
+            moods.short_pages = 0.5;
+        });
+        for round in 0..6 {
+            let mut open = writer.create((3, 3, 2)).await?;
+            for _ in 0..5 {
+                for _ in 0..20 {
+                    open.add(vec![round; 1000].into());
+                }
+                writer.listen(&mut open, 100).await;
+            }
+            let ledger = open.ledger;
+            open.close(&stage.world).await.map_err(text)?;
+            if round % 3 == 0 {
+                writer.cluster.ledgers.delete(ledger, None).await.map_err(text)?;
+            }
+            sleep(Duration::from_secs(5)).await;
+        }
+        sleep(Duration::from_secs(30)).await;
+        stage.scrub().await
+    });
+}
+
+/// B3.
+#[test]
+fn s14_a_bookie_whose_sync_failed_acknowledges_nothing_more() {
+    play(3, async |stage| {
+        let writer = stage.actor("writer");
+        let mut open = writer.create((3, 3, 2)).await?;
+        let ensemble = stage.ensemble(open.ledger)?;
+        let failing = stage.node(ensemble.first().ok_or("a bookie")?)?;
+        writer.write(&mut open, 5).await?;
+        failing.platters().iter().for_each(|platter| platter.device.fail(Call::Sync, 0, Fault::Io));
+        writer.write(&mut open, 5).await?;
+        let stopped = stage.world.until(Duration::from_secs(5), || !failing.is_running()).await;
+        stage.expect(stopped, "the bookie stops")?;
+        writer.write(&mut open, 5).await?;
+        stage.restart(&failing.id, Ending::PowerLoss).await?;
+        stage.scrub().await
+    });
+}
+
+/// BK#4855.
+#[test]
+fn s15_a_write_that_was_cut_short_poisons_nothing_that_comes_later() {
+    play(3, async |stage| {
+        let writer = stage.actor("writer");
+        let mut open = writer.create((3, 3, 2)).await?;
+        for round in 0..4 {
+            writer.write(&mut open, 5).await?;
+            for node in stage.world.nodes.iter().skip(round % 2).take(1) {
+                node.platters().iter().for_each(|platter| platter.device.fail(Call::Write, 0, Fault::Short));
+            }
+            writer.add(&mut open, 5);
+            writer.listen(&mut open, 500).await;
+            if open.is_over() {
+                let _ = open.close(&stage.world).await;
+                open = writer.create((3, 3, 2)).await?;
+            }
+            supervise(&stage.world).await;
+        }
+        stage.scrub().await
+    });
+}
+
+async fn supervise(world: &World) {
+    for _ in 0..10 {
+        world.nodes.iter().for_each(|node| node.start(world));
+        sleep(Duration::from_millis(300)).await;
+    }
+}
