@@ -3,7 +3,14 @@
 pub mod agenda;
 pub mod chance;
 pub mod judge;
+pub mod load;
 pub mod metastore;
+pub mod nemesis;
 pub mod network;
+pub mod node;
+pub mod plan;
 pub mod process;
+pub mod run;
+pub mod stage;
 pub mod trace;
+pub mod world;

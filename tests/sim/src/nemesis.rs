@@ -113,11 +113,12 @@ impl Nemesis {
             Fault::StoreDown | Fault::StorePowerLoss | Fault::StoreUnreachable | Fault::LeaseExpires => {
                 self.strike_store(fault, &node).await;
             }
-            Fault::ClockStep => node.step_clock(self.chance.within(0..7_200_000) as i64 - 3_600_000),
             Fault::PauseBookie => self.pause(node.process()),
             Fault::KillBookie => node.stop(&self.world, Ending::Kill),
             Fault::PowerLoss => node.stop(&self.world, Ending::PowerLoss),
-            Fault::PowerLossOfAll => self.world.nodes.iter().for_each(|node| node.stop(&self.world, Ending::PowerLoss)),
+            Fault::PowerLossOfAll => {
+                self.world.nodes.iter().for_each(|node| node.stop(&self.world, Ending::PowerLoss))
+            }
             Fault::GracefulRestart => node.stop_gracefully(&self.world).await,
             _ if fault.destroys() => self.destroy(fault, &node),
             _ => self.strike_disk(fault, &node),
@@ -225,7 +226,9 @@ impl Nemesis {
         match fault {
             Fault::BitFlip => drop(platter.device.flip_bit(|_| true)),
             Fault::StaleSector => drop(platter.device.make_stale(|_| true)),
-            Fault::LostWrite => platter.device.fail(Call::Write, self.chance.within(0..20), DiskFault::Misdirected),
+            Fault::LostWrite => {
+                platter.device.fail(Call::Write, self.chance.within(0..20), DiskFault::Misdirected)
+            }
             Fault::CutFile => {
                 node.stop(&self.world, Ending::Kill);
                 if let Some((name, size)) = self.chance.pick(&platter.device.files()) {
@@ -241,7 +244,8 @@ impl Nemesis {
             }
             Fault::Swap => {
                 let others: Vec<usize> = self.plan.victims.clone();
-                let other = self.chance.pick(&others).and_then(|number| self.world.nodes.get(*number)).cloned();
+                let other =
+                    self.chance.pick(&others).and_then(|number| self.world.nodes.get(*number)).cloned();
                 let Some(other) = other.filter(|other| !Arc::ptr_eq(other, node)) else { return };
                 node.stop(&self.world, Ending::Kill);
                 other.stop(&self.world, Ending::Kill);

@@ -1,17 +1,17 @@
 //! A bookie's machine: disks that outlive processes, and the process that runs on them now.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bookie::index::memory::{MemoryIndex, MemoryIndexDisk};
 use bookie::service::{Bookie, Run, Surroundings, Volume};
 use bookie::settings::Settings;
+use bookie::index::memory::{MemoryIndex, MemoryIndexDisk};
 use disk::simulated::Device;
+use metadata::Ledgers;
 use parking_lot::Mutex;
 use protocol::BookieId;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
 use crate::chance::Chance;
 use crate::plan::Storage;
@@ -30,8 +30,6 @@ pub struct Node {
     pub settings: Settings,
     platters: Mutex<Vec<Platter>>,
     running: Mutex<Option<Running>>,
-    /// What its clock is off by, in ms.
-    clock: Arc<AtomicI64>,
     /// How long a sync takes, in µs: from, to.
     pace: Arc<(AtomicU64, AtomicU64)>,
 }
@@ -49,12 +47,10 @@ pub enum Ending {
     PowerLoss,
 }
 
-/// The simulated present at the start of every run.
-const EPOCH_MS: u64 = 1_800_000_000_000;
-
 impl Node {
     pub fn new(number: usize, disks: usize, storage: &Storage, chance: &Chance) -> Arc<Node> {
-        let id: BookieId = format!("b{number}:3181").parse().unwrap_or_else(|_| unreachable!("it is host:port"));
+        let id: BookieId =
+            format!("b{number}:3181").parse().unwrap_or_else(|_| unreachable!("it is host:port"));
         let platter = |_| Platter {
             device: Device::new(chance.number(), storage.capacity),
             index: MemoryIndexDisk::new(),
@@ -65,7 +61,6 @@ impl Node {
             id,
             platters: Mutex::new((0..disks).map(platter).collect()),
             running: Mutex::new(None),
-            clock: Arc::default(),
             pace: Arc::new((AtomicU64::new(from), AtomicU64::new(to))),
         })
     }
@@ -93,10 +88,6 @@ impl Node {
         self.running.lock().as_ref().map(|running| running.process.clone())
     }
 
-    pub fn step_clock(&self, ms: i64) {
-        self.clock.fetch_add(ms, Ordering::Relaxed);
-    }
-
     pub fn set_pace(&self, from_us: u64, to_us: u64) {
         self.pace.0.store(from_us, Ordering::Relaxed);
         self.pace.1.store(to_us, Ordering::Relaxed);
@@ -114,18 +105,26 @@ impl Node {
         *running = Some(Running { process, bookie, task: tokio::spawn(life).abort_handle() });
     }
 
-    async fn live(self: Arc<Node>, world: World, process: Arc<Process>, slot: Arc<Mutex<Option<Arc<Bookie>>>>) {
+    async fn live(
+        self: Arc<Node>,
+        world: World,
+        process: Arc<Process>,
+        slot: Arc<Mutex<Option<Arc<Bookie>>>>,
+    ) {
         let platters = self.platters();
         let volumes = platters
             .iter()
-            .map(|platter| Volume {
+            .enumerate()
+            .map(|(slot, platter)| Volume {
+                name: format!("/data/{slot}"),
                 disk: platter.device.mount(),
                 index: Arc::new(MemoryIndex::open(&platter.index)),
             })
             .collect();
         let store = world.meta.client(&process);
+        let ledgers = Ledgers::new(store, world.meta.scope.clone(), world.chance.number());
         let settings = self.settings.clone();
-        match Bookie::start(settings, volumes, store, self.surroundings(&world.chance)).await {
+        match Bookie::start(settings, volumes, ledgers, self.surroundings(&world.chance)).await {
             Ok(bookie) => {
                 let bookie = Arc::new(bookie);
                 world.trace.note(&format!("{} serves", self.id));
@@ -141,19 +140,12 @@ impl Node {
     }
 
     fn surroundings(&self, chance: &Chance) -> Surroundings {
-        let (clock, began) = (self.clock.clone(), Instant::now());
-        // The wall clock goes on with the run's time, which begins with the runtime's.
-        let now_ms = move || {
-            let passed = began.elapsed().as_millis() as i64;
-            (EPOCH_MS as i64 + passed + clock.load(Ordering::Relaxed)).max(0) as u64
-        };
         let (pace, dice) = (self.pace.clone(), chance.fork());
         let turn = move || {
             let (from, to) = (pace.0.load(Ordering::Relaxed), pace.1.load(Ordering::Relaxed));
             dice.micros(from..to)
         };
-        let run = Run::Tasks { turn: Some(Arc::new(turn)) };
-        Surroundings { seed: chance.number(), now_ms: Arc::new(now_ms), run }
+        Surroundings { seed: chance.number(), run: Run::Tasks { turn: Some(Arc::new(turn)) } }
     }
 
     fn end(&self, world: &World, process: &Process, how: Ending) {

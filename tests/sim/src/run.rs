@@ -65,7 +65,8 @@ pub fn simulate<F: Future<Output = Result<(), String>>>(
     story: impl FnOnce(World) -> F,
 ) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = runtime.unwrap_or_else(|error| unreachable!("a runtime without I/O needs nothing: {error}"));
+    let runtime =
+        runtime.unwrap_or_else(|error| unreachable!("a runtime without I/O needs nothing: {error}"));
     PANICS.with_borrow_mut(Vec::clear);
     runtime.block_on(async {
         let began = tokio::time::Instant::now();

@@ -106,7 +106,8 @@ impl Stage {
     /// The bookies of a ledger's only segment.
     pub fn ensemble(&self, ledger: LedgerId) -> Result<Vec<BookieId>, String> {
         let model = self.world.judge.model();
-        let segment = model.metadata.ledgers.get(&ledger).and_then(|metadata| metadata.last_segment().cloned());
+        let segment =
+            model.metadata.ledgers.get(&ledger).and_then(|metadata| metadata.last_segment().cloned());
         segment.map(|segment| segment.ensemble).ok_or_else(|| format!("there is no ledger {ledger}"))
     }
 

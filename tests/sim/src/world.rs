@@ -85,13 +85,19 @@ impl World {
     pub async fn start(setting: &Setting, seed: u64, printed: bool) -> World {
         let chance = Chance::new(seed);
         let (trace, judge, agenda) = (Trace::new(printed), Judge::new(), Agenda::start());
-        let network =
-            Network::new(setting.weather.clone(), agenda.clone(), chance.fork(), judge.clone(), trace.clone());
+        let network = Network::new(
+            setting.weather.clone(),
+            agenda.clone(),
+            chance.fork(),
+            judge.clone(),
+            trace.clone(),
+        );
         let scope = Scope::new("/ledgers").unwrap_or_else(|_| unreachable!("it is a path"));
         let meta = MetaStore::new(scope, setting.moods.clone(), chance.fork(), judge.clone(), trace.clone());
         let dice = chance.fork();
-        let nodes =
-            (0..setting.nodes).map(|n| Node::new(n, setting.disks_per_node, &setting.storage, &dice)).collect();
+        let nodes = (0..setting.nodes)
+            .map(|n| Node::new(n, setting.disks_per_node, &setting.storage, &dice))
+            .collect();
         let world = World {
             meta_device: Device::new(chance.number(), 64 << 20),
             chance,
@@ -104,10 +110,21 @@ impl World {
             processes: Arc::default(),
         };
         world.start_store().await;
+        world.format().await;
         for node in world.nodes.iter() {
             node.start(&world);
         }
         world
+    }
+
+    /// What `admin cluster init` does.
+    async fn format(&self) {
+        let Some(store) = self.meta.inner() else { return };
+        let instance = "7b1c9a52-0000-4000-8000-000000000001";
+        if let Err(error) = metadata::cluster::init(&*store, &self.meta.scope, instance).await {
+            self.judge
+                .hear(|model| model.violation("I18", format!("the cluster cannot be formatted: {error}")));
+        }
     }
 
     pub fn process(&self, name: &str) -> Arc<Process> {

@@ -109,7 +109,8 @@ fn s04_a_fence_outlives_checkpoint_trim_and_crash() {
 fn s07_two_recoverers_and_a_live_writer_agree_on_one_end() {
     for pause in [1, 3, 6, 9, 12, 16, 25, 40] {
         play(4, async |stage| {
-            let (writer, first, second) = (stage.actor("writer"), stage.actor("first"), stage.actor("second"));
+            let (writer, first, second) =
+                (stage.actor("writer"), stage.actor("first"), stage.actor("second"));
             let mut open = writer.create((3, 3, 2)).await?;
             let ensemble = stage.ensemble(open.ledger)?;
             writer.write(&mut open, 5).await?;

@@ -104,7 +104,8 @@ impl Model {
         let known = self.wire.confirmed(ledger);
         if recovery {
             if lac > known {
-                let text = format!("ledger {ledger}: a recovery sends LAC {lac}, its writer confirmed {known}");
+                let text =
+                    format!("ledger {ledger}: a recovery sends LAC {lac}, its writer confirmed {known}");
                 self.violation("I4", text);
             }
             return;

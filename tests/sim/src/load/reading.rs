@@ -91,7 +91,9 @@ pub async fn read_back(world: &World, cluster: &Cluster, ledger: LedgerId) -> Re
         }
         match found {
             Some(payload) => world.judge.hear(|model| model.was_read(ledger, entry, Value::of(&payload))),
-            None => world.judge.hear(|model| model.lost(ledger, entry, "no bookie of its write set returns it")),
+            None => {
+                world.judge.hear(|model| model.lost(ledger, entry, "no bookie of its write set returns it"))
+            }
         }
     }
     let served = world.judge.model().ledgers.served(ledger);
