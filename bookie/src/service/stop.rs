@@ -32,7 +32,8 @@ pub async fn stop(core: &Core) {
     };
     core.leaving.send_replace(Leaving::Asked);
     let mut leaving = core.leaving.subscribe();
-    let gone = leaving.wait_for(|leaving| *leaving == Leaving::Gone);
+    // What is waited for holds a lock: it must not cross an await.
+    let gone = async { leaving.wait_for(|leaving| *leaving == Leaving::Gone).await.is_ok() };
     let (closed, gone) = tokio::join!(timeout(PATIENCE, all_closed), timeout(PATIENCE, gone));
     match closed {
         Ok(true) => tracing::info!(bookie = %core.id, "all disks are flushed and marked as clean"),

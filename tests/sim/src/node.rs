@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bookie::index::memory::{MemoryIndex, MemoryIndexDisk};
 use bookie::service::{Bookie, Run, Surroundings, Volume};
 use bookie::settings::Settings;
-use bookie::index::memory::{MemoryIndex, MemoryIndexDisk};
 use disk::simulated::Device;
 use metadata::Ledgers;
 use parking_lot::Mutex;

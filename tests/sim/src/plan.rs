@@ -165,11 +165,7 @@ impl Plan {
         let mut victims: Vec<usize> = (0..nodes).collect();
         chance.shuffle(&mut victims);
         let load = draw_load(chance);
-        victims.truncate(if chance.hits(0.6) && !load.high_ids {
-            most
-        } else {
-            0
-        });
+        victims.truncate(if chance.hits(0.6) && !load.high_ids { most } else { 0 });
         let gap = chance.one_of([50, 200, 1000, 3000]);
         Plan {
             nodes,

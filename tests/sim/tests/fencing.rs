@@ -89,8 +89,9 @@ fn s04_a_fence_outlives_checkpoint_trim_and_crash() {
                 }
                 other.listen(&mut filler, 50).await;
             }
+            let ledger = filler.ledger;
             filler.close(&stage.world).await.map_err(|error| error.to_string())?;
-            other.cluster.ledgers.delete(filler.ledger, None).await.map_err(|error| error.to_string())?;
+            other.cluster.ledgers.delete(ledger, None).await.map_err(|error| error.to_string())?;
             sleep(seconds(3)).await;
         }
         sleep(seconds(20)).await;
