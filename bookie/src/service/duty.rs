@@ -6,24 +6,24 @@ use net::{Failure, ReplyTo};
 use protocol::bookie::{Answer, Outcome, Refusal};
 use tokio::time::Instant;
 
-use super::pressure::Pressure;
+use super::budget::Budget;
 use crate::Duty;
 
 /// Dropped unanswered, its asker is told that nothing is known of the request's effect.
 pub struct Held {
     reply: Option<ReplyTo>,
-    pressure: Arc<Pressure>,
+    budget: Arc<Budget>,
     cost: u32,
     since: Instant,
 }
 
 impl Held {
-    pub fn new(reply: ReplyTo, pressure: Arc<Pressure>, cost: u32, since: Instant) -> Held {
-        Held { reply: Some(reply), pressure, cost, since }
+    pub fn new(reply: ReplyTo, budget: Arc<Budget>, cost: u32, since: Instant) -> Held {
+        Held { reply: Some(reply), budget, cost, since }
     }
 
     fn count(&self, outcome: &Outcome) {
-        let metrics = &self.pressure.metrics;
+        let metrics = &self.budget.metrics;
         let read = |bytes: usize| {
             metrics.reads.add(1);
             metrics.read_bytes.add(bytes as u64);
@@ -57,6 +57,6 @@ impl Duty for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.pressure.give_back(self.cost);
+        self.budget.give_back(self.cost);
     }
 }

@@ -29,7 +29,7 @@ pub enum Work {
         flush: bool,
     },
     Flushed(Flushed),
-    /// Copies live entries out of a segment; where to go on.
+    /// Copies live entries out of a segment; where to go on. Not answered if it could not be done.
     Copy {
         segment: SegmentId,
         from: u32,
@@ -82,6 +82,7 @@ impl Keeper {
     /// Serves until the queue is closed, the shelf is told to close, or it fails. After an error nothing that it had
     /// taken is answered.
     pub async fn run(mut self) -> Result<(), Error> {
+        self.note_room();
         while let Some(work) = self.around.queue.take(usize::MAX).await {
             if let Some(turn) = &self.around.turn {
                 tokio::time::sleep(turn()).await;
@@ -117,7 +118,11 @@ impl Keeper {
             Work::Admitted(ledger, admission) => self.admitted(ledger, admission)?,
             Work::Order(orders, then) => {
                 for order in orders {
-                    self.shelf.order(order)?;
+                    let done = self.shelf.order(order);
+                    if self.survived(done)?.is_none() {
+                        // Dropped, `then` tells that it was not done.
+                        return Ok(());
+                    }
                 }
                 self.tell(then, ());
             }
@@ -132,21 +137,32 @@ impl Keeper {
             }
             Work::Flushed(flushed) => self.shelf.finish_flush(flushed)?,
             Work::Copy { segment, from, max_bytes, then } => {
-                let next = self.shelf.copy_live(segment, from, max_bytes)?;
-                self.tell(then, next);
+                let copied = self.shelf.copy_live(segment, from, max_bytes);
+                if let Some(next) = self.survived(copied)? {
+                    self.tell(then, next);
+                }
             }
             Work::Drop(segment, then) => {
-                let dropped = match self.shelf.drop_segment(segment) {
-                    Ok(()) => true,
-                    Err(Error::Segment(_)) => false,
-                    Err(error) => return Err(error),
-                };
+                let dropped = self.shelf.drop_segment(segment);
+                let dropped = self.survived(dropped)?.is_some();
                 self.tell(then, dropped);
             }
             Work::Segments(then) => self.tell(then, self.shelf.segments()),
             Work::Serve(..) | Work::Close(_) => {}
         }
         Ok(())
+    }
+
+    /// An error that has not stopped the shelf is only of this piece of work.
+    fn survived<T>(&self, outcome: Result<T, Error>) -> Result<Option<T>, Error> {
+        match outcome {
+            Ok(done) => Ok(Some(done)),
+            Err(error) if self.shelf.stopped().is_some() => Err(error),
+            Err(error) => {
+                tracing::info!(shelf = self.around.number, %error, "not done now");
+                Ok(None)
+            }
+        }
     }
 
     fn tell<T: Send + 'static>(&mut self, then: oneshot::Sender<T>, what: T) {
@@ -176,7 +192,7 @@ impl Keeper {
 
     /// Append, sync and publish happen in here, in this order; what comes after may rely on them.
     fn commit(&mut self) -> Result<(), Error> {
-        if self.shelf.has_work() {
+        if self.shelf.has_work() || self.shelf.stopped().is_some() {
             let began = Instant::now();
             let committed = self.shelf.commit()?;
             let metrics = &self.around.metrics;

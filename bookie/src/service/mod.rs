@@ -9,24 +9,27 @@
 
 mod admission;
 mod alarm;
+mod budget;
 mod duty;
 mod keeper;
 mod lanes;
 mod long_poll;
 mod placement;
-mod pressure;
 mod queue;
 mod reading;
 mod serve;
 mod start;
 mod stop;
+#[cfg(test)]
+mod tests;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use disk::Disk;
 use metadata::Ledgers;
-use net::{ReplyTo, Service};
+use net::{Pressure, ReplyTo, Service};
 use parking_lot::Mutex;
 use protocol::BookieId;
 use protocol::bookie::Request;
@@ -43,11 +46,11 @@ use crate::settings::Settings;
 use crate::shelf::{Order, SegmentUse};
 use crate::{Error, SegmentId};
 use alarm::Alarm;
+use budget::Budget;
 pub(crate) use keeper::Work;
 use lanes::Lanes;
 use long_poll::LongPolls;
 use placement::Placement;
-use pressure::Pressure;
 use queue::Queue;
 use reading::ReadQueue;
 
@@ -67,7 +70,7 @@ pub(crate) struct Core {
     pub ledgers: Ledgers,
     pub shelves: Vec<ShelfHandle>,
     pub placement: Placement,
-    pub pressure: Arc<Pressure>,
+    pub budget: Arc<Budget>,
     pub metrics: Arc<Metrics>,
     pub alarm: Alarm,
     /// Data of any ledger may be lost: nothing is denied, and no unknown ledger takes adds.
@@ -138,12 +141,12 @@ impl Bookie {
 
     /// Waits until so little is under way that connections may read on.
     pub async fn room(&self) {
-        self.core.pressure.room().await;
+        self.core.budget.room().await;
     }
 
     /// Whether so much is under way that connections should stop reading until [`Bookie::room`] returns.
     pub fn is_busy(&self) -> bool {
-        self.core.pressure.is_high()
+        self.core.budget.is_high()
     }
 
     /// Why it does not serve any more, once it does not.
@@ -162,19 +165,19 @@ impl Bookie {
 
     /// Prometheus' text.
     pub fn metrics_text(&self) -> String {
-        self.core.metrics.in_flight.set(self.core.pressure.used());
+        self.core.metrics.in_flight.set(self.core.budget.used());
         self.core.metrics.text()
     }
 }
 
 impl Service for Bookie {
-    fn submit(&self, batch: Vec<(Request, ReplyTo)>) -> net::Pressure {
+    fn submit(&self, batch: Vec<(Request, ReplyTo)>) -> Pressure {
         self.core.submit(batch);
-        if self.is_busy() { net::Pressure::Full } else { net::Pressure::Room }
+        if self.is_busy() { Pressure::Full } else { Pressure::Room }
     }
 
-    fn room(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.core.pressure.room())
+    fn room(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.core.budget.room())
     }
 }
 
@@ -208,6 +211,13 @@ impl Core {
         max_bytes: u64,
     ) -> Option<Option<u32>> {
         self.work(shelf, |then| Work::Copy { segment, from, max_bytes, then }).await
+    }
+
+    /// What was deleted counts as dead, and its ids as free for repair, once the indexes are flushed.
+    pub fn flush_soon(&self) {
+        for shelf in &self.shelves {
+            shelf.queue.push([Work::Tick { flush: true }]);
+        }
     }
 
     async fn work<T>(&self, shelf: usize, work: impl FnOnce(oneshot::Sender<T>) -> Work) -> Option<T> {

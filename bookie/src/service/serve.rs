@@ -47,11 +47,11 @@ impl Core {
     }
 
     fn take(&self, request: Request, reply: ReplyTo, since: Instant, work: &mut [Vec<Work>]) {
-        let Some(cost) = self.pressure.reserve(body_of(&request)) else {
+        let Some(cost) = self.budget.reserve(body_of(&request)) else {
             self.metrics.pushed_back.add(1);
             return reply.answer(Err(Failure::Refused(Refusal::TooManyRequests)));
         };
-        let held = Held::new(reply, self.pressure.clone(), cost, since);
+        let held = Held::new(reply, self.budget.clone(), cost, since);
         if let Some(refusal) = self.refused(&request) {
             return held.answer(Err(refusal));
         }

@@ -13,12 +13,12 @@ use uuid::Uuid;
 
 use super::admission::Admitter;
 use super::alarm::Alarm;
+use super::budget::Budget;
 use super::duty::Held;
 use super::keeper::{Around, Keeper, flush_beside};
 use super::lanes::{Lanes, Run};
 use super::long_poll::LongPolls;
 use super::placement::Placement;
-use super::pressure::Pressure;
 use super::reading::ReadQueue;
 use super::{Bookie, Core, ShelfHandle};
 use crate::identity::{Claim, Found, Identity, Membership, Refused, Verdict, file, judge};
@@ -56,6 +56,8 @@ struct Opened {
     shelf: Shelf<Held>,
     disk: Arc<dyn Disk>,
     doubtful: bool,
+    /// The disk remembers the doubt already.
+    in_limbo: bool,
 }
 
 pub(super) async fn start(
@@ -182,7 +184,7 @@ fn open(member: Member, settings: &Settings, disks: usize, nonce: u64) -> Result
     let Volume { name, disk, index } = member.volume;
     let (shelf, report) = Shelf::open(disk.clone(), index, config, nonce)?;
     tell(&name, &report);
-    Ok(Opened { shelf, disk, doubtful: member.doubtful || report.limbo })
+    Ok(Opened { shelf, disk, doubtful: member.doubtful || report.limbo, in_limbo: report.limbo })
 }
 
 fn tell(name: &str, report: &StartReport) {
@@ -207,9 +209,9 @@ fn doubt(opened: &mut [Opened], verdict: &Verdict) -> Result<bool, Error> {
     {
         first.doubtful = true;
     }
-    for opened in opened.iter_mut().filter(|opened| opened.doubtful) {
+    for opened in opened.iter_mut().filter(|opened| opened.doubtful && !opened.in_limbo) {
         opened.shelf.order(Order::LimboAll)?;
-        let _ = opened.shelf.commit()?;
+        drop(opened.shelf.commit()?);
     }
     Ok(opened.iter().any(|opened| opened.doubtful))
 }
@@ -233,7 +235,7 @@ fn assemble(
     let (questions, asked) = mpsc::unbounded_channel();
     let (mut handles, mut keepers, mut readers) = (Vec::new(), Vec::new(), Vec::new());
     let count = opened.len();
-    for (number, Opened { shelf, disk, doubtful }) in opened.into_iter().enumerate() {
+    for (number, Opened { shelf, disk, doubtful, .. }) in opened.into_iter().enumerate() {
         let handle = ShelfHandle {
             queue: Arc::default(),
             reads: ReadQueue::new(budgets.cold_reads / count),
@@ -273,7 +275,7 @@ fn assemble(
         ledgers,
         shelves: handles,
         placement: Placement::new(readers, budgets.ledgers),
-        pressure: Arc::new(Pressure::new(budgets.in_flight, metrics.clone())),
+        budget: Arc::new(Budget::new(budgets.in_flight, metrics.clone())),
         metrics,
         alarm,
         limbo_all,

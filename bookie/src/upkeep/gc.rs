@@ -43,6 +43,9 @@ pub(crate) async fn collect(core: &Core) -> Result<usize, Error> {
             }
         }
     }
+    if deleted > 0 {
+        core.flush_soon();
+    }
     Ok(deleted)
 }
 

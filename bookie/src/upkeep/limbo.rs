@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use metadata::{Error, LedgerMetadata};
-use protocol::bookie::{Answer, Request};
 use protocol::{BookieId, EntryId, LedgerId};
 use tokio::time::sleep;
 
@@ -75,12 +74,13 @@ async fn mark(core: &Core, named: Vec<LedgerId>) -> Result<usize, Error> {
         };
         // A disk that is as it should be has all that it ever had of the ledger.
         if shelf.doubtful || !reader.knows(ledger).unwrap_or(false) {
-            orders[place].push(Order::Limbo(ledger));
+            // Its fence may be among what was lost.
+            orders[place].extend([Order::Fence(ledger), Order::Limbo(ledger)]);
         }
     }
     let mut marked = 0;
     for (shelf, orders) in orders.into_iter().enumerate().filter(|(_, orders)| !orders.is_empty()) {
-        marked += orders.len();
+        marked += orders.len() / 2;
         if !core.order(shelf, orders).await {
             return Err(gone());
         }
@@ -132,17 +132,12 @@ async fn lacking(
     if !metadata.is_closed() {
         return None;
     }
-    let Ok(Answer::List(here)) = reader.serve(&Request::ListEntries { ledger }) else { return None };
     let mut lacks = Runs::default();
     let mut read = 0;
     for entry in expected(metadata, &core.id) {
-        let listed = here.partition_point(|(_, last)| *last < entry);
-        let listed = here.get(listed).is_some_and(|(first, _)| *first <= entry);
-        match listed.then(|| reader.read_batch(ledger, entry, 1, STEP)) {
-            Some(Ok(found)) if !found.is_empty() => {
-                read += found.iter().map(|body| body.len() as u64).sum::<u64>()
-            }
-            _ => lacks.add(entry),
+        match reader.read_batch(ledger, entry, 1, STEP) {
+            Ok(found) => read += found.iter().map(|body| body.len() as u64).sum::<u64>(),
+            Err(_) => lacks.add(entry),
         }
         if read >= STEP {
             sleep(Duration::from_secs(1).mul_f64(read as f64 / core.settings.scrub_rate as f64)).await;

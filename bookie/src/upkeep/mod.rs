@@ -1,14 +1,14 @@
 //! What a bookie does when nobody asks: epochs, limbo, deleted ledgers, sparse segments, checksums. One lane of the
 //! lowest priority; every loop sleeps between steps.
 
-mod compaction;
+pub(crate) mod compaction;
 mod epoch;
-mod gc;
+pub(crate) mod gc;
 mod limbo;
-mod over_replicated;
+pub(crate) mod over_replicated;
 mod repair_mark;
 pub mod retained;
-mod scrub;
+pub(crate) mod scrub;
 
 use std::sync::Arc;
 

@@ -40,6 +40,9 @@ pub(crate) async fn collect(core: &Core) -> Result<usize, Error> {
             deleted += usize::from(remove(core, shelf, ledger).await?);
         }
     }
+    if deleted > 0 {
+        core.flush_soon();
+    }
     Ok(deleted)
 }
 

@@ -10,17 +10,17 @@ use crate::metrics::Metrics;
 /// What a request costs besides its body.
 const OVERHEAD: u64 = 256;
 
-pub struct Pressure {
+pub struct Budget {
     used: AtomicU64,
     limit: u64,
     relieved: Notify,
     pub metrics: Arc<Metrics>,
 }
 
-impl Pressure {
-    pub fn new(limit: u64, metrics: Arc<Metrics>) -> Pressure {
+impl Budget {
+    pub fn new(limit: u64, metrics: Arc<Metrics>) -> Budget {
         metrics.in_flight_limit.set(limit);
-        Pressure { used: AtomicU64::new(0), limit, relieved: Notify::new(), metrics }
+        Budget { used: AtomicU64::new(0), limit, relieved: Notify::new(), metrics }
     }
 
     /// Reserves room for a request with a body of `body` bytes; what to give back, or `None` if there is no room.
@@ -71,20 +71,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn readers_wait_until_half_the_budget_is_free() {
-        let pressure = Arc::new(Pressure::new(10_000, Arc::default()));
-        let costs: Vec<u32> = std::iter::from_fn(|| pressure.reserve(1000)).collect();
+        let budget = Arc::new(Budget::new(10_000, Arc::default()));
+        let costs: Vec<u32> = std::iter::from_fn(|| budget.reserve(1000)).collect();
         assert_eq!(costs.len(), 7);
         let waiting = tokio::spawn({
-            let pressure = pressure.clone();
-            async move { pressure.room().await }
+            let budget = budget.clone();
+            async move { budget.room().await }
         });
         tokio::task::yield_now().await;
         for cost in &costs[..3] {
-            pressure.give_back(*cost);
+            budget.give_back(*cost);
         }
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        pressure.give_back(costs[3]);
+        budget.give_back(costs[3]);
         assert!(waiting.await.is_ok());
     }
 }
