@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn impossible_values_are_refused_by_name() {
-        let wrong: [(&str, fn(&mut Settings)); 4] = [
+        type Change = fn(&mut Settings);
+        let wrong: [(&str, Change); 4] = [
             ("memory", |s| s.memory = 1),
             ("reserve_bytes", |s| s.reserve_bytes = s.segment_bytes),
             ("compact_below", |s| s.compact_below = 100),

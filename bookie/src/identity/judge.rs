@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn a_missing_or_replaced_disk_is_noticed() -> Result<(), Refused> {
         let missing = Suspicion::Missing { disks: vec![B] };
-        assert_eq!(suspected(&[disk(A, &[A, B], 7)], &known(&[A, B], 7))?, [missing.clone()]);
+        assert_eq!(suspected(&[disk(A, &[A, B], 7)], &known(&[A, B], 7))?, vec![missing.clone()]);
         assert_eq!(suspected(&[disk(A, &[A, B], 7), empty()], &known(&[A, B], 7))?, [missing]);
         Ok(())
     }
