@@ -33,6 +33,10 @@ impl Cluster {
         self.rng.lock().random()
     }
 
+    pub(crate) fn with_rng<R>(&self, choose: impl FnOnce(&mut SmallRng) -> R) -> R {
+        choose(&mut self.rng.lock())
+    }
+
     /// All bookies that are known, as they are registered now.
     pub async fn registered(&self) -> Result<Vec<BookieInfo>, Error> {
         Ok(registry::bookies(&**self.ledgers.store(), self.ledgers.scope()).await?)

@@ -7,6 +7,7 @@
 //! * [`placement`] — which bookies a new ledger is written to.
 //! * [`reader`] — reading a ledger.
 //! * [`recovery`] — closing the ledger of a writer that is gone.
+//! * [`repair`] — auditor, workers, and what operators ask of them.
 //! * [`writer`] — one open ledger's writer.
 //! * [`cluster`] — bookies and metadata store, as all of these need them.
 //! * [`error`] — what can go wrong, by what the caller does about it.
@@ -20,6 +21,7 @@ pub mod placement;
 pub mod quorum;
 pub mod reader;
 pub mod recovery;
+pub mod repair;
 pub mod writer;
 
 #[cfg(test)]

@@ -83,6 +83,10 @@ impl Shelf {
                 }
                 Ok(Answer::Entries(entries))
             }
+            Request::ListEntries { ledger } => {
+                let all = (ledger, EntryId::FIRST)..=(ledger, EntryId(i64::MAX));
+                Ok(Answer::List(self.entries.range(all).map(|((_, entry), _)| (*entry, *entry)).collect()))
+            }
             _ => Err(Refusal::BadVersion),
         }
     }

@@ -75,6 +75,10 @@ bugs! {
     GcTrustsListing,
     /// A bookie whose disk was restored from a snapshot serves as if nothing were lost.
     OldSnapshotTrusted,
+    /// Repair copies all but the last entry of a segment before it names the new bookie.
+    RepairStopsShort,
+    /// Repair recovers open links of logs, whose owners may be alive (P#26074).
+    RepairClosesLinks,
 }
 
 #[cfg(feature = "planted")]
