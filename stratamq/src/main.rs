@@ -6,6 +6,7 @@ mod cluster;
 mod config;
 mod error;
 mod logs;
+mod output;
 mod role;
 mod table;
 
@@ -35,6 +36,7 @@ enum Command {
     /// Check a configuration, or show what it comes to
     #[command(subcommand)]
     Config(role::config::Command),
+    Quickstart(role::quickstart::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
         // Loader and sockets share a thread: there is no hop between an acknowledgement and its clock.
         Command::Bench(command) => tool(bench::run(command)),
         Command::Config(command) => role::config::run(command),
+        Command::Quickstart(arguments) => logs::start("error", config::LogFormat::Text)
+            .and_then(|()| on_threads(role::quickstart::run(arguments))),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,8 +60,12 @@ fn main() -> ExitCode {
 
 fn serve(settings: config::BookieSettings) -> Outcome {
     logs::start(&settings.log, settings.log_format)?;
+    on_threads(role::bookie::run(settings))
+}
+
+fn on_threads(work: impl Future<Output = Outcome>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| Error::cannot("start", error))?.block_on(role::bookie::run(settings))
+    runtime.map_err(|error| Error::cannot("start", error))?.block_on(work)
 }
 
 /// A command that does something and ends: on one thread, telling only what goes wrong.

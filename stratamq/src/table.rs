@@ -1,8 +1,10 @@
 //! Tables for people.
 
+use crate::output::say;
+
 /// Columns as wide as their widest cell; numbers to the right.
 pub fn print<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
-    print!("{}", render(head, rows));
+    say!("{}", render(head, rows).trim_end());
 }
 
 fn render<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {

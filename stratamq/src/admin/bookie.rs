@@ -6,13 +6,22 @@ use metadata::{Compare, Txn, TxnOutcome, commit};
 use protocol::BookieId;
 use serde_json::json;
 
-use super::{Given, print_json};
+use super::{Given, inspect, print_json, retained};
 use crate::cluster::Cluster;
 use crate::error::{Error, Outcome};
+use crate::output::say;
 use crate::table;
 
 #[derive(Subcommand)]
 pub enum Command {
+    #[command(flatten)]
+    OfCluster(OfCluster),
+    /// Read the segments of a bookie that does not run: what is in them, and what is damaged
+    Inspect(inspect::Inspect),
+}
+
+#[derive(Subcommand)]
+pub enum OfCluster {
     /// All bookies that are registered, or were
     List,
     /// One bookie, and how many ledgers it keeps
@@ -24,15 +33,23 @@ pub enum Command {
         #[arg(long)]
         cancel: bool,
     },
+    /// Per segment of a running bookie: live bytes, and the ledgers that hold them
+    WhyRetained { bookie: BookieId },
 }
 
 pub async fn run(given: &Given, command: Command) -> Outcome {
+    // A bookie that does not run is looked at without its cluster.
+    let command = match command {
+        Command::Inspect(wanted) => return inspect::run(given, &wanted),
+        Command::OfCluster(command) => command,
+    };
     let cluster = given.cluster().await?;
     match command {
-        Command::List => list(given, &cluster).await,
-        Command::Info { bookie } => info(given, &cluster, &bookie).await,
-        Command::Drain { bookie, cancel: false } => drain(&cluster, &bookie).await,
-        Command::Drain { bookie, cancel: true } => cancel_drain(&cluster, &bookie).await,
+        OfCluster::List => list(given, &cluster).await,
+        OfCluster::Info { bookie } => info(given, &cluster, &bookie).await,
+        OfCluster::Drain { bookie, cancel: false } => drain(&cluster, &bookie).await,
+        OfCluster::Drain { bookie, cancel: true } => cancel_drain(&cluster, &bookie).await,
+        OfCluster::WhyRetained { bookie } => retained::run(given, &cluster, &bookie).await,
     }
 }
 
@@ -88,7 +105,7 @@ async fn list(given: &Given, cluster: &Cluster) -> Outcome {
     Ok(())
 }
 
-async fn find(cluster: &Cluster, bookie: &BookieId) -> Outcome<BookieInfo> {
+pub async fn find(cluster: &Cluster, bookie: &BookieId) -> Outcome<BookieInfo> {
     let bookies = cluster.bookies().await?;
     bookies.into_iter().find(|info| info.id == *bookie).ok_or_else(|| {
         Error::Failed(format!(
@@ -137,7 +154,7 @@ async fn drain(cluster: &Cluster, id: &BookieId) -> Outcome {
     let bookie = find(cluster, id).await?;
     let others = cluster.bookies().await?.iter().filter(|b| b.takes_ledgers() && b.id != *id).count();
     if bookie.draining {
-        println!("{id} is being drained already.");
+        say!("{id} is being drained already.");
         return Ok(());
     }
     if others == 0 {
@@ -147,7 +164,7 @@ async fn drain(cluster: &Cluster, id: &BookieId) -> Outcome {
     let txn = Txn::default().compare(Compare::Absent(key.clone())).put(key, r#"{"v":1}"#);
     // A conflict means that somebody else asked for the same a moment ago.
     commit(&*cluster.store, txn).await.map_err(|error| Error::cannot(format!("drain {id}"), error))?;
-    println!(
+    say!(
         "{id} gets no new ledgers; repair moves what it keeps to others. `stratamq admin bookie info {id}` shows how \
          many ledgers are left; at 0 it can be decommissioned."
     );
@@ -164,6 +181,6 @@ async fn cancel_drain(cluster: &Cluster, id: &BookieId) -> Outcome {
             break;
         }
     }
-    println!("{id} is not being drained.");
+    say!("{id} is not being drained.");
     Ok(())
 }

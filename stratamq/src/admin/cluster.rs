@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{Given, print_json};
 use crate::error::{Error, Outcome};
+use crate::output::say;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -31,12 +32,9 @@ async fn init(given: &Given) -> Outcome {
     if given.json {
         print_json(&json!({ "instance_id": instance, "created": is_new }));
     } else if is_new {
-        println!("The cluster {} is formatted; its instance id is {instance}.", scope.as_str());
+        say!("The cluster {} is formatted; its instance id is {instance}.", scope.as_str());
     } else {
-        println!(
-            "The cluster {} exists; its instance id is {instance}. Nothing was changed.",
-            scope.as_str()
-        );
+        say!("The cluster {} exists; its instance id is {instance}. Nothing was changed.", scope.as_str());
     }
     Ok(())
 }
@@ -54,14 +52,16 @@ async fn check(given: &Given) -> Outcome {
             "problems": report.problems,
         }));
     } else {
-        println!(
+        say!(
             "Cluster {}, instance {}: {} bookies, {} ledgers.",
             scope.as_str(),
             report.instance_id,
             report.bookies,
             report.ledgers
         );
-        report.problems.iter().for_each(|problem| println!("- {problem}"));
+        for problem in &report.problems {
+            say!("- {problem}");
+        }
     }
     match report.problems.len() {
         0 => Ok(()),

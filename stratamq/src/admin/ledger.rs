@@ -6,9 +6,10 @@ use metadata::schema::{LedgerMetadata, State};
 use protocol::LedgerId;
 use serde_json::json;
 
-use super::{Given, print_json};
+use super::{Given, entries, ledger_id, print_json};
 use crate::cluster::Cluster;
 use crate::error::{Error, Outcome};
+use crate::output::say;
 use crate::table;
 
 #[derive(Subcommand)]
@@ -20,6 +21,18 @@ pub enum Command {
         #[arg(value_parser = ledger_id)]
         ledger: LedgerId,
     },
+    /// Make a ledger of the lines of standard input
+    Create(entries::Create),
+    /// Show entries, without disturbing the writer
+    Read(entries::Read),
+    /// Close a ledger whose writer is gone; a writer that is not gone is fenced
+    Recover {
+        #[arg(value_parser = ledger_id)]
+        ledger: LedgerId,
+        /// Also a link of a log
+        #[arg(long)]
+        force: bool,
+    },
     /// Delete a ledger's metadata; bookies drop its entries when they notice
     Delete {
         #[arg(value_parser = ledger_id)]
@@ -30,19 +43,14 @@ pub enum Command {
     },
 }
 
-fn ledger_id(text: &str) -> Result<LedgerId, String> {
-    match text.parse() {
-        Ok(id) if id >= 0 => Ok(LedgerId(id)),
-        _ => Err("a ledger id is a number from 0".into()),
-    }
-}
-
 pub async fn run(given: &Given, command: Command) -> Outcome {
-    let cluster = given.cluster().await?;
     match command {
-        Command::List => list(given, &cluster).await,
-        Command::Info { ledger } => info(given, &cluster, ledger).await,
-        Command::Delete { ledger, force } => delete(&cluster, ledger, force).await,
+        Command::List => list(given, &given.cluster().await?).await,
+        Command::Info { ledger } => info(given, &given.cluster().await?, ledger).await,
+        Command::Create(wanted) => entries::create(given, &wanted).await,
+        Command::Read(wanted) => entries::read(given, &wanted).await,
+        Command::Recover { ledger, force } => entries::recover(given, ledger, force).await,
+        Command::Delete { ledger, force } => delete(&given.cluster().await?, ledger, force).await,
     }
 }
 
@@ -182,6 +190,6 @@ async fn delete(cluster: &Cluster, ledger: LedgerId, force: bool) -> Outcome {
     if !deleted.map_err(|error| Error::cannot(format!("delete ledger {ledger}"), error))? {
         return Err(Error::Failed(format!("ledger {ledger} changed meanwhile: look again, then try again")));
     }
-    println!("Ledger {ledger} is deleted.");
+    say!("Ledger {ledger} is deleted.");
     Ok(())
 }

@@ -2,16 +2,21 @@
 
 mod bookie;
 mod cluster;
+mod entries;
+mod inspect;
 mod ledger;
+mod retained;
 
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use metadata::{Scope, Store};
+use protocol::LedgerId;
 
 use crate::cluster::Cluster;
 use crate::config::MetadataUri;
 use crate::error::{Error, Outcome};
+use crate::output::say;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -30,10 +35,10 @@ enum Command {
     /// The cluster as a whole: init, check
     #[command(subcommand)]
     Cluster(cluster::Command),
-    /// Bookies: list, info, drain
+    /// Bookies: list, info, drain, inspect, why-retained
     #[command(subcommand)]
     Bookie(bookie::Command),
-    /// Ledgers: list, info, create, delete
+    /// Ledgers: list, info, create, read, recover, delete
     #[command(subcommand)]
     Ledger(ledger::Command),
 }
@@ -72,7 +77,14 @@ pub async fn run(arguments: Arguments) -> Outcome {
     }
 }
 
+fn ledger_id(text: &str) -> Result<LedgerId, String> {
+    match text.parse() {
+        Ok(id) if id >= 0 => Ok(LedgerId(id)),
+        _ => Err("a ledger id is a number from 0".into()),
+    }
+}
+
 /// One JSON value per line.
 fn print_json(value: &serde_json::Value) {
-    println!("{value}");
+    say!("{value}");
 }

@@ -12,6 +12,7 @@ use super::{ledgers, load, machine, storage};
 use crate::cluster::Cluster;
 use crate::config::{MetadataUri, Size};
 use crate::error::{Error, Outcome};
+use crate::output::say;
 use crate::table;
 
 #[derive(Args)]
@@ -114,10 +115,7 @@ impl Read {
 
     fn report(&self, figures: Figures) -> Outcome {
         if self.json {
-            println!(
-                "{}",
-                serde_json::to_string(&figures).map_err(|error| Error::cannot("write JSON", error))?
-            );
+            say!("{}", serde_json::to_string(&figures).map_err(|error| Error::cannot("write JSON", error))?);
         } else {
             let rows: Vec<_> =
                 figures.column().into_iter().map(|(what, figure)| [what.to_string(), figure]).collect();

@@ -13,6 +13,7 @@ use super::{connect, ledgers, machine, storage};
 use crate::cluster::Cluster;
 use crate::config::{MetadataUri, Size, Span};
 use crate::error::{Error, Outcome};
+use crate::output::say;
 use crate::table;
 
 #[derive(Args)]
@@ -209,7 +210,7 @@ impl Ledger {
             for figures in &all {
                 let line =
                     serde_json::to_string(figures).map_err(|error| Error::cannot("write JSON", error))?;
-                println!("{line}");
+                say!("{line}");
             }
         } else {
             self.print(&all);
@@ -234,12 +235,12 @@ impl Ledger {
                 let rows: Vec<_> =
                     both.map(|((what, left), (_, right))| [what.to_string(), left, right]).collect();
                 table::print(["", one.side.as_str(), other.side.as_str()], &rows);
-                println!("\n{:.2} times as many per second", one.per_second / other.per_second.max(1e-9));
+                say!("\n{:.2} times as many per second", one.per_second / other.per_second.max(1e-9));
             }
             _ => {}
         }
         if all.iter().any(|figures| figures.busy_before > 0.1) {
-            println!("\nThe machine was busy with something else: these figures are worth little.");
+            say!("\nThe machine was busy with something else: these figures are worth little.");
         }
     }
 }

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::config::{self, BookieSettings, Resolved, Sources};
 use crate::error::{Error, Outcome};
+use crate::output::say;
 use crate::table;
 
 /// Where settings come from: the same for every command that has any.
@@ -90,10 +91,12 @@ pub fn run(command: Command) -> Outcome {
     match command {
         Command::Check(given) => {
             given.resolve()?.checked()?;
-            println!("The configuration is good.");
+            say!("The configuration is good.");
         }
         Command::Show { given, json } => show(&given.resolve()?, json),
-        Command::Template => print!("{}", config::template::<BookieSettings>(HEAD)),
+        Command::Template => {
+            say!("{}", config::template::<BookieSettings>(HEAD).trim_end());
+        }
     }
     Ok(())
 }
@@ -105,7 +108,7 @@ fn show(resolved: &Resolved<BookieSettings>, json: bool) {
             .into_iter()
             .map(|(key, value, from)| (key.into(), serde_json::json!({ "value": value, "from": from })))
             .collect();
-        println!("{}", serde_json::Value::Object(keys));
+        say!("{}", serde_json::Value::Object(keys));
     } else {
         let rows: Vec<_> = rows.into_iter().map(|(key, value, from)| [key.into(), value, from]).collect();
         table::print(["key", "value", "from"], &rows);

@@ -2,3 +2,4 @@
 
 pub mod bookie;
 pub mod config;
+pub mod quickstart;
