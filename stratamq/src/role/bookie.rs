@@ -75,7 +75,7 @@ impl Running {
             Some(listener) => {
                 let bookie = bookie.clone();
                 let handler: net::http::Handler =
-                    Arc::new(move |path| Box::pin(std::future::ready(http_answer(&bookie, path))));
+                    Arc::new(move |path| Box::pin(http_answer(bookie.clone(), path.to_string())));
                 let served = net::http::serve(listener, handler);
                 Some(
                     served
@@ -151,17 +151,22 @@ fn advertised_http(from: &BookieSettings) -> Option<String> {
     http.get().map(|_| format!("{host}:{}", http.port()))
 }
 
-fn http_answer(bookie: &Bookie, path: &str) -> Response {
+async fn http_answer(bookie: Arc<Bookie>, path: String) -> Response {
     let health = bookie.health();
     let state = |good: bool| match (good, health.why.as_str()) {
         (true, "") => Response::text(200, "ok\n"),
         (true, why) => Response::text(200, format!("ok, but {why}\n")),
         (false, why) => Response::text(503, format!("{why}\n")),
     };
-    match path {
+    match path.as_str() {
         "/metrics" => Response::metrics(bookie.metrics_text()),
         "/health" => state(health.alive),
         "/ready" => state(health.ready),
+        "/retained" => match bookie.why_retained().await.map(|retained| serde_json::to_string(&retained)) {
+            Ok(Ok(body)) => Response::json(200, body),
+            Ok(Err(error)) => Response::text(500, format!("{error}\n")),
+            Err(error) => Response::text(503, format!("{error}\n")),
+        },
         other => Response::not_found(other),
     }
 }
