@@ -45,6 +45,21 @@ pub struct LedgerPage {
     pub more: bool,
 }
 
+/// An id for a new ledger. The transaction that stores the ledger takes the id too: a copy of it that was delayed on
+/// its way then finds the bucket changed, and cannot bring a ledger back that was deleted in between.
+#[derive(Clone, Debug)]
+pub struct Reserved {
+    pub id: LedgerId,
+    bucket: String,
+    compare: Compare,
+}
+
+impl Reserved {
+    pub fn take(&self, txn: Txn) -> Txn {
+        txn.compare(self.compare.clone()).put(&self.bucket, "")
+    }
+}
+
 /// Access to all ledgers of one cluster.
 #[derive(Clone)]
 pub struct Ledgers {
@@ -68,8 +83,9 @@ impl Ledgers {
         &self.scope
     }
 
-    /// An id that nobody else has or will get: bucket and the version of the bucket's key.
-    pub async fn allocate(&self) -> Result<LedgerId, Error> {
+    /// An id that nobody else has or will get: bucket and the version of the bucket's key. It is taken by a
+    /// transaction with [`Reserved::take`], and by that alone.
+    pub async fn reserve(&self) -> Result<Reserved, Error> {
         loop {
             let bucket = (self.next_bucket.fetch_add(1, Ordering::Relaxed) % u64::from(BUCKETS)) as u8;
             let key = self.scope.bucket(bucket);
@@ -82,8 +98,16 @@ impl Ledgers {
                 Some(now) => Compare::Unchanged(key.clone(), now.modified),
                 None => Compare::Absent(key.clone()),
             };
-            match self.store.txn(Txn::default().compare(compare).put(key, "")).await {
-                Ok(TxnOutcome::Done(_)) => return Ok(LedgerId(i64::from(bucket) << 56 | version)),
+            return Ok(Reserved { id: LedgerId(i64::from(bucket) << 56 | version), bucket: key, compare });
+        }
+    }
+
+    /// Takes an id without storing a ledger under it.
+    pub async fn allocate(&self) -> Result<LedgerId, Error> {
+        loop {
+            let reserved = self.reserve().await?;
+            match self.store.txn(reserved.take(Txn::default())).await {
+                Ok(TxnOutcome::Done(_)) => return Ok(reserved.id),
                 // Whoever it was that changed the bucket, this number may be taken: draw from the next one.
                 Ok(TxnOutcome::Conflict(_)) | Err(Error::Ambiguous(_)) => {}
                 Err(error) => return Err(error),
@@ -95,10 +119,12 @@ impl Ledgers {
     /// say whether it was created, who created it.
     pub async fn create(&self, metadata: LedgerMetadata) -> Result<Stored, Error> {
         loop {
-            let id = self.allocate().await?;
-            match self.create_as(id, metadata.clone()).await? {
-                Swapped::Done(stored) => return Ok(stored),
-                Swapped::Conflict(_) => {}
+            let reserved = self.reserve().await?;
+            let (id, key) = (reserved.id, self.scope.ledger(reserved.id));
+            let txn = reserved.take(Txn::default()).compare(Compare::Absent(key.clone()));
+            match commit(&*self.store, txn.put(key, metadata.encode())).await? {
+                TxnOutcome::Done(version) => return Ok(Stored { id, metadata, version }),
+                TxnOutcome::Conflict(_) => {}
             }
         }
     }

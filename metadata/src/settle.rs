@@ -43,18 +43,19 @@ pub async fn commit(store: &dyn Store, txn: Txn) -> Result<TxnOutcome, Error> {
 }
 
 /// Whether everything that `txn` writes is there: then it was this transaction, at the revision that is returned.
+/// A key that another one wrote since, with the same value (a bucket of ids), has a later revision.
 async fn happened(store: &dyn Store, txn: &Txn) -> Result<Option<Revision>, Error> {
-    let mut at = Revision::default();
+    let mut at = None;
     for op in &txn.ops {
         match (op, store.get(op.key()).await?) {
             (Op::Put { value, lease, .. }, Some(KeyValue { value: now, lease: held, modified, .. }))
                 if *value == now && *lease == held =>
             {
-                at = at.max(modified);
+                at = Some(at.map_or(modified, |at: Revision| at.min(modified)));
             }
             (Op::Delete { .. }, None) => {}
             _ => return Ok(None),
         }
     }
-    Ok(Some(at))
+    Ok(Some(at.unwrap_or_default()))
 }

@@ -100,10 +100,11 @@ impl Ownership {
     pub async fn create(&self, metadata: &LedgerMetadata) -> Result<Stored, Error> {
         let scope = self.cluster.ledgers.scope();
         loop {
-            let id = self.cluster.ledgers.allocate().await?;
+            let reserved = self.cluster.ledgers.reserve().await?;
+            let id = reserved.id;
             let (ledger, ready) = (scope.ledger(id), scope.vb_ready_ledger(self.name.as_str(), id));
-            let txn = self
-                .txn()
+            let txn = reserved
+                .take(self.txn())
                 .compare(Compare::Absent(ledger.clone()))
                 .put(ledger, metadata.encode())
                 .put(ready, vb::Ready { epoch: self.epoch.0 }.encode());
