@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_client::{
     Client, Compare as EtcdCompare, CompareOp, ConnectOptions, Error as EtcdError, EventType, GetOptions,
-    KvClient, PutOptions, Txn as EtcdTxn, TxnOp, TxnOpResponse, WatchOptions, WatchStream, Watcher,
+    GetResponse, KvClient, PutOptions, Txn as EtcdTxn, TxnOp, TxnOpResponse, TxnResponse, WatchOptions,
+    WatchStream, Watcher,
 };
 use tokio::time::timeout;
 
@@ -25,25 +27,31 @@ const PING: Duration = Duration::from_secs(5);
 const LARGEST_PAGE: usize = 1000;
 const LARGEST_REPLY: usize = 64 << 20;
 
+/// One client per endpoint: a client over several would go on sending to those that are dead.
 pub struct Etcd {
-    client: Client,
+    clients: Vec<Client>,
+    /// The endpoint in use. The next one takes over when it does not answer.
+    current: AtomicUsize,
     endpoints: String,
 }
 
 impl Etcd {
-    /// Connects to `endpoints` (each `host:port`), and makes sure that they answer.
+    /// Connects to `endpoints` (each `host:port`), and makes sure that one of them answers.
     pub async fn connect(endpoints: &[String]) -> Result<Etcd, Error> {
         let named = endpoints.join(", ");
-        let urls: Vec<String> = endpoints.iter().map(|endpoint| format!("http://{endpoint}")).collect();
-        let options = ConnectOptions::new()
-            .with_connect_timeout(CONNECT)
-            .with_keep_alive(PING, PING)
-            .with_keep_alive_while_idle(true)
-            .with_require_leader(true);
-        let client = Client::connect(urls, Some(options)).await.map_err(|error| {
-            Error::Invalid(format!("'{named}' are not etcd endpoints (host:port): {error}"))
-        })?;
-        let etcd = Etcd { client, endpoints: named };
+        let mut clients = Vec::new();
+        for endpoint in endpoints {
+            let options = ConnectOptions::new()
+                .with_connect_timeout(CONNECT)
+                .with_keep_alive(PING, PING)
+                .with_keep_alive_while_idle(true)
+                .with_require_leader(true);
+            let client = Client::connect([format!("http://{endpoint}")], Some(options)).await;
+            clients.push(client.map_err(|error| {
+                Error::Invalid(format!("'{endpoint}' is not an etcd endpoint (host:port): {error}"))
+            })?);
+        }
+        let etcd = Etcd { clients, current: AtomicUsize::new(0), endpoints: named };
         etcd.get("/").await.map_err(|error| match error {
             Error::Unavailable(why) => Error::Unavailable(format!(
                 "no answer from etcd at {}: {why}. Is it running, has it a leader, and may this machine reach it?",
@@ -54,35 +62,68 @@ impl Etcd {
         Ok(etcd)
     }
 
-    fn kv(&self) -> KvClient {
-        self.client.kv_client().max_decoding_message_size(LARGEST_REPLY)
+    fn client(&self) -> Result<(usize, Client), Error> {
+        let at = self.current.load(Ordering::Relaxed);
+        let client = self.clients.get(at).cloned();
+        client.map(|client| (at, client)).ok_or_else(|| Error::Invalid("no etcd endpoint was given".into()))
     }
 
-    /// Runs a call that changes nothing: whatever went wrong, nothing happened.
-    async fn read<T>(&self, call: impl Future<Output = Result<T, EtcdError>>) -> Result<T, Error> {
-        match timeout(DEADLINE, call).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(match Failure::of(&error) {
-                Failure::Refused => Error::Invalid(format!("etcd refused: {error}")),
-                Failure::LeaseGone => Error::LeaseGone,
-                Failure::NotDone | Failure::Unclear => Error::Unavailable(self.named(&error)),
-            }),
-            Err(_) => Err(Error::Unavailable(self.late())),
-        }
+    /// Goes over to the next endpoint, unless somebody did so already.
+    fn leave(&self, at: usize) {
+        let next = (at + 1) % self.clients.len().max(1);
+        let _ = self.current.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Runs a call that changes something: unless the answer is certain, the outcome is not.
-    async fn write<T>(&self, call: impl Future<Output = Result<T, EtcdError>>) -> Result<T, Error> {
-        match timeout(DEADLINE, call).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(match Failure::of(&error) {
-                Failure::Refused => Error::Invalid(format!("etcd refused: {error}")),
-                Failure::LeaseGone => Error::LeaseGone,
-                Failure::NotDone => Error::Unavailable(self.named(&error)),
-                Failure::Unclear => Error::Ambiguous(self.named(&error)),
-            }),
-            Err(_) => Err(Error::Ambiguous(self.late())),
+    /// Runs a call that changes nothing, on one endpoint after the other: whatever went wrong, nothing happened.
+    async fn read<T, F>(&self, call: impl Fn(Client) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, EtcdError>>,
+    {
+        let mut told = Error::Unavailable(String::new());
+        for _ in &self.clients {
+            let (at, client) = self.client()?;
+            told = match timeout(DEADLINE, call(client)).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => match Failure::of(&error) {
+                    Failure::Refused => return Err(Error::Invalid(format!("etcd refused: {error}"))),
+                    Failure::LeaseGone => return Err(Error::LeaseGone),
+                    Failure::NotDone | Failure::NotSent | Failure::Unclear => {
+                        Error::Unavailable(self.named(&error))
+                    }
+                },
+                Err(_) => Error::Unavailable(self.late()),
+            };
+            self.leave(at);
         }
+        Err(told)
+    }
+
+    /// Runs a call that changes something: unless the answer is certain, the outcome is not. Another endpoint is
+    /// asked only if the first one certainly got nothing.
+    async fn write<T, F>(&self, call: impl Fn(Client) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, EtcdError>>,
+    {
+        let mut told = Error::Unavailable(String::new());
+        for _ in &self.clients {
+            let (at, client) = self.client()?;
+            let answer = timeout(DEADLINE, call(client)).await;
+            if !matches!(answer, Ok(Ok(_))) {
+                self.leave(at);
+            }
+            told = match answer {
+                Ok(Ok(answer)) => return Ok(answer),
+                Err(_) => return Err(Error::Ambiguous(self.late())),
+                Ok(Err(error)) => match Failure::of(&error) {
+                    Failure::Refused => return Err(Error::Invalid(format!("etcd refused: {error}"))),
+                    Failure::LeaseGone => return Err(Error::LeaseGone),
+                    Failure::Unclear => return Err(Error::Ambiguous(self.named(&error))),
+                    Failure::NotDone => return Err(Error::Unavailable(self.named(&error))),
+                    Failure::NotSent => Error::Unavailable(self.named(&error)),
+                },
+            };
+        }
+        Err(told)
     }
 
     fn named(&self, error: &EtcdError) -> String {
@@ -99,7 +140,7 @@ impl Etcd {
         let reads: Vec<TxnOp> = txn.compares.iter().map(|c| TxnOp::get(c.key(), None)).collect();
         let ops: Vec<TxnOp> = txn.ops.into_iter().map(operation).collect();
         let request = EtcdTxn::new().when(when).and_then(ops).or_else(reads);
-        let answer = self.write(self.kv().txn(request)).await?;
+        let answer = self.write(|client| run(kv(client), request.clone())).await?;
         if answer.succeeded() {
             return Ok(TxnOutcome::Done(revision(answer.header())));
         }
@@ -118,53 +159,74 @@ impl Etcd {
             after.filter(|after| *after >= prefix).map_or(prefix.to_owned(), |after| format!("{after}\0"));
         let limit = i64::try_from(limit.clamp(1, LARGEST_PAGE)).unwrap_or(1);
         let options = GetOptions::new().with_range(end_of(prefix)).with_limit(limit);
-        let mut answer = self.read(self.kv().get(start, Some(options))).await?;
+        let mut answer = self.read(|client| get(kv(client), start.clone(), Some(options.clone()))).await?;
         let entries = answer.take_kvs().into_iter().map(key_value).collect::<Result<Vec<_>, _>>()?;
         Ok(Page { entries, more: answer.more(), revision: revision(answer.header()) })
     }
 
     async fn keep(&self, lease: LeaseId) -> Result<(), Error> {
-        match timeout(DEADLINE, self.client.lease_client().keep_alive(lease.0)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(EtcdError::LeaseKeepAliveError(_))) => {
-                // The client says this of a lease that is gone, and of a stream that would not take the request.
-                let left = self.read(self.client.lease_client().time_to_live(lease.0, None)).await?;
-                match left.ttl() > 0 {
-                    true => Err(Error::Unavailable("etcd did not take the renewal of a lease".into())),
-                    false => Err(Error::LeaseGone),
-                }
+        let kept =
+            self.read(|client| async move { Ok(client.lease_client().keep_alive(lease.0).await) }).await?;
+        let Err(error) = kept else { return Ok(()) };
+        // The client says the same of a lease that is gone, and of a stream that would not take the request.
+        let left = self
+            .read(|client| async move { client.lease_client().time_to_live(lease.0, None).await })
+            .await?;
+        match left.ttl() > 0 {
+            true => {
+                self.leave(self.client()?.0);
+                Err(Error::Unavailable(self.named(&error)))
             }
-            Ok(Err(error)) => Err(Error::Unavailable(self.named(&error))),
-            Err(_) => Err(Error::Unavailable(self.late())),
+            false => Err(Error::LeaseGone),
         }
     }
 
     async fn start_watch(&self, prefix: &str, from: Revision) -> Result<Box<dyn Watch>, Error> {
         let options = WatchOptions::new().with_range(end_of(prefix)).with_start_revision(from.0 + 1);
-        let mut client = self.client.watch_client();
-        let prefix = prefix.to_owned();
-        // In a task of its own: the client asserts that the first answer is of the expected kind.
-        let mut starting = tokio::spawn(async move { client.watch(prefix, Some(options)).await });
-        let Ok(started) = timeout(DEADLINE, &mut starting).await else {
-            starting.abort();
-            return Err(Error::Unavailable(self.late()));
-        };
-        match started {
-            Ok(Ok((watcher, stream))) => Ok(Box::new(EtcdWatch {
-                stream: Some((watcher, stream)),
-                arrived: VecDeque::new(),
-                last: from.0,
-            })),
-            Ok(Err(error)) => Err(Error::Unavailable(self.named(&error))),
-            Err(_) => Err(Error::Unavailable(format!("etcd at {} did not start a watch", self.endpoints))),
-        }
+        let started = self.read(|client| start_watch(client, prefix.to_owned(), options.clone())).await?;
+        Ok(Box::new(EtcdWatch { stream: Some(started), arrived: VecDeque::new(), last: from.0 }))
+    }
+}
+
+fn kv(client: Client) -> KvClient {
+    client.kv_client().max_decoding_message_size(LARGEST_REPLY)
+}
+
+async fn run(mut kv: KvClient, txn: EtcdTxn) -> Result<TxnResponse, EtcdError> {
+    kv.txn(txn).await
+}
+
+async fn get(mut kv: KvClient, key: String, options: Option<GetOptions>) -> Result<GetResponse, EtcdError> {
+    kv.get(key, options).await
+}
+
+/// In a task of its own: the client asserts that the first answer is of the expected kind.
+async fn start_watch(
+    client: Client,
+    prefix: String,
+    options: WatchOptions,
+) -> Result<(Watcher, WatchStream), EtcdError> {
+    let mut client = client.watch_client();
+    let mut starting = Aborting(tokio::spawn(async move { client.watch(prefix, Some(options)).await }));
+    match (&mut starting.0).await {
+        Ok(started) => started,
+        Err(_) => Err(EtcdError::WatchError("etcd did not start a watch".into())),
+    }
+}
+
+/// A task that ends with whoever waits for it.
+struct Aborting<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for Aborting<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
 impl Store for Etcd {
     fn get<'a>(&'a self, key: &'a str) -> Doing<'a, Option<KeyValue>> {
         Box::pin(async move {
-            let mut answer = self.read(self.kv().get(key, None)).await?;
+            let mut answer = self.read(|client| get(kv(client), key.to_owned(), None)).await?;
             answer.take_kvs().into_iter().next().map(key_value).transpose()
         })
     }
@@ -182,7 +244,8 @@ impl Store for Etcd {
             // Whole seconds, rounded up: a lease must not be shorter than asked for.
             let seconds = i64::try_from(ttl.as_millis().div_ceil(1000)).unwrap_or(i64::MAX).max(1);
             // A lease that was granted without our knowing holds nothing and expires.
-            let answer = self.read(self.client.lease_client().grant(seconds, None)).await?;
+            let grant = |client: Client| async move { client.lease_client().grant(seconds, None).await };
+            let answer = self.read(grant).await?;
             Ok(LeaseId(answer.id()))
         })
     }
@@ -193,7 +256,8 @@ impl Store for Etcd {
 
     fn revoke(&self, lease: LeaseId) -> Doing<'_, ()> {
         Box::pin(async move {
-            match self.write(self.client.lease_client().revoke(lease.0)).await {
+            let revoke = |client: Client| async move { client.lease_client().revoke(lease.0).await };
+            match self.write(revoke).await {
                 Ok(_) | Err(Error::LeaseGone) => Ok(()),
                 Err(error) => Err(error),
             }
@@ -259,14 +323,19 @@ enum Failure {
     /// It can never succeed.
     Refused,
     LeaseGone,
-    /// Certainly not done.
+    /// It got the request, and certainly did not do it.
     NotDone,
+    /// Nobody was there to get it.
+    NotSent,
     Unclear,
 }
 
 impl Failure {
     fn of(error: &EtcdError) -> Failure {
         let EtcdError::GRpcStatus(status) = error else { return Failure::Unclear };
+        if was_refused(status) {
+            return Failure::NotSent;
+        }
         let by_server = status.message().starts_with("etcdserver:");
         // Numbers of gRPC's codes.
         match i32::from(status.code()) {
@@ -278,6 +347,20 @@ impl Failure {
             _ => Failure::Unclear,
         }
     }
+}
+
+/// Whether there was no connection to send on: nobody listens there. An error of a connection that was made is never
+/// of this kind.
+fn was_refused(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut error = Some(error);
+    while let Some(now) = error {
+        let io = now.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        error = now.source();
+    }
+    false
 }
 
 fn compare(compare: &Compare) -> EtcdCompare {

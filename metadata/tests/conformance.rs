@@ -157,3 +157,18 @@ async fn conformance_of_the_embedded_store_in_a_folder() {
     assert!(again.is_some_and(|text| text.contains("another process has the metadata folder")));
     suite::run(&embedded_subject(store)).await.expect("the suite");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs etcd: ./test conformance"]
+async fn conformance_of_etcd_with_an_endpoint_that_is_dead() {
+    let server = Server::start();
+    server.connect().await;
+    let endpoints = [format!("127.0.0.1:{}", free_port()), server.endpoint.clone()];
+    let store = Etcd::connect(&endpoints).await.expect("one endpoint is enough");
+    let mut failed = 0;
+    for n in 0..200 {
+        failed += usize::from(store.txn(metadata::Txn::default().put("/k", n.to_string())).await.is_err());
+        failed += usize::from(store.get("/k").await.is_err());
+    }
+    assert_eq!(failed, 0);
+}
