@@ -10,6 +10,7 @@ pub mod duty;
 pub mod error;
 pub mod identity;
 pub mod index;
+pub mod inspect;
 mod life;
 pub mod metrics;
 pub mod position;

@@ -30,6 +30,8 @@ pub struct Known {
     active: Vec<Slot>,
     /// What the flush under way writes; newer than the store.
     frozen: Vec<Slot>,
+    /// What was active when the ledger was deleted, by deletion (there is more than one only in a replay).
+    dead: Vec<Vec<Slot>>,
 }
 
 /// An entry id that starts as "none".
@@ -85,9 +87,16 @@ impl Known {
         self.frozen = Vec::new();
     }
 
-    /// Forgets what no flush has begun to write.
-    pub fn drop_active(&mut self) -> Vec<Slot> {
-        std::mem::take(&mut self.active)
+    /// The ledger is deleted: what it has, here and in the store, is no entry of it any more.
+    pub fn bury(&mut self) {
+        self.dead.push(std::mem::take(&mut self.active));
+        self.purge = Purge::Due;
+        self.last = EntryIdOrNone::default();
+        self.lac = EntryIdOrNone::default();
+    }
+
+    pub fn take_dead(&mut self) -> Vec<Vec<Slot>> {
+        std::mem::take(&mut self.dead)
     }
 
     /// Whether the store alone knows all this.

@@ -27,7 +27,8 @@ pub struct SegmentFile {
 /// All segments of one disk. Files are opened when they are needed, and only so many are kept open.
 pub struct Segments {
     disk: Arc<dyn Disk>,
-    identity: [u8; 16],
+    /// `None`: whoever looks at disks offline takes any.
+    identity: Option<[u8; 16]>,
     capacity: usize,
     open: Mutex<Open>,
 }
@@ -52,13 +53,18 @@ pub struct Spare {
     pub size: u64,
 }
 
-fn name_of(id: SegmentId) -> String {
+pub(crate) fn name_of(id: SegmentId) -> String {
     format!("{SEGMENT}{:010}", id.0)
 }
 
 impl Segments {
     pub fn new(disk: Arc<dyn Disk>, identity: [u8; 16], capacity: usize) -> Segments {
-        Segments { disk, identity, capacity: capacity.max(4), open: Mutex::default() }
+        Segments { disk, identity: Some(identity), capacity: capacity.max(4), open: Mutex::default() }
+    }
+
+    /// For looking at the files of any bookie; nothing can be made.
+    pub fn of_any(disk: Arc<dyn Disk>) -> Segments {
+        Segments { disk, identity: None, capacity: 4, open: Mutex::default() }
     }
 
     pub fn disk(&self) -> &dyn Disk {
@@ -102,7 +108,8 @@ impl Segments {
             Some(spare) => (self.disk.open(&spare.name)?, spare.name.as_str()),
             None => (self.disk.create(NEXT, u64::from(size))?, NEXT),
         };
-        let header = SegmentHeader { segment: id, identity: self.identity, salt, size };
+        let identity = self.identity.ok_or(io::ErrorKind::ReadOnlyFilesystem)?;
+        let header = SegmentHeader { segment: id, identity, salt, size };
         // Past this point an error is not about room any more, whatever its kind.
         let finish = || {
             file.write_at(0, &[IoSlice::new(&header.encode())])?;
@@ -116,16 +123,20 @@ impl Segments {
         Ok(made)
     }
 
+    /// The segment's file, if it is open.
+    pub fn opened(&self, id: SegmentId) -> Option<Arc<SegmentFile>> {
+        let mut open = self.open.lock();
+        open.clock += 1;
+        let now = open.clock;
+        let (file, used) = open.files.get_mut(&id)?;
+        *used = now;
+        Some(file.clone())
+    }
+
     /// The segment's file, its header checked when it is opened.
     pub fn open(&self, id: SegmentId) -> Result<Arc<SegmentFile>, OpenError> {
-        {
-            let mut open = self.open.lock();
-            open.clock += 1;
-            let now = open.clock;
-            if let Some((file, used)) = open.files.get_mut(&id) {
-                *used = now;
-                return Ok(file.clone());
-            }
+        if let Some(file) = self.opened(id) {
+            return Ok(file);
         }
         let file = self.disk.open(&name_of(id)).map_err(OpenError::Io)?;
         let mut bytes = [0; SEGMENT_HEADER];
@@ -134,7 +145,7 @@ impl Segments {
             BadHeader::Version(version) => OpenError::Version(version),
             BadHeader::Damaged => OpenError::Damaged,
         })?;
-        if header.identity != self.identity {
+        if self.identity.is_some_and(|own| own != header.identity) {
             return Err(OpenError::Foreign);
         }
         let size = file.size().map_err(OpenError::Io)?;

@@ -35,6 +35,15 @@ pub fn read(file: &SegmentFile, offset: u32, length: usize) -> io::Result<Bytes>
     Ok(buffer.into())
 }
 
+/// The same without waiting for the disk; `None` if that cannot be.
+pub fn read_now(file: &SegmentFile, offset: u32, length: usize) -> io::Result<Option<Bytes>> {
+    let left = file.size.saturating_sub(offset) as usize;
+    let mut buffer = vec![0; length.min(left)];
+    let Some(got) = file.file.try_read_at(u64::from(offset), &mut buffer)? else { return Ok(None) };
+    buffer.truncate(got);
+    Ok(Some(buffer.into()))
+}
+
 /// The group that begins at `offset`, if one does.
 pub fn header_at(file: &SegmentFile, offset: u32) -> io::Result<Option<Found>> {
     Ok(of_file(file, offset, &read(file, offset, GROUP_HEADER)?))

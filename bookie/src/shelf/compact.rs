@@ -110,7 +110,7 @@ impl<D: Duty> Shelf<D> {
         }
         self.push_shelf();
         self.commit_inner()?;
-        self.dropped.push(segment);
+        self.dropped.insert(segment);
         let keep = self.spares.len() < self.config.recycle;
         let spare = self.shared.segments.remove(segment, keep).map_err(Error::disk("removing a segment"))?;
         self.spares.extend(spare);

@@ -17,7 +17,7 @@ pub struct Flush {
     /// Segments whose numbers changed.
     used: BTreeSet<SegmentId>,
     /// Segments that the store has and the shelf has not.
-    dropped: Vec<SegmentId>,
+    dropped: BTreeSet<SegmentId>,
     homes: BTreeSet<(SegmentId, LedgerId)>,
     checkpoint: Checkpoint,
 }
@@ -28,6 +28,7 @@ struct Frozen {
     last: EntryId,
     slots: Vec<Slot>,
     purge: bool,
+    dead: Vec<Vec<Slot>>,
 }
 
 /// What a [`Flush`] came to; give it back to [`Shelf::finish_flush`].
@@ -52,7 +53,7 @@ impl Flush {
         let mut batch = Batch::new();
         for frozen in &self.ledgers {
             if frozen.purge {
-                self.purge(frozen.ledger, purged, &mut batch)?;
+                self.purge(frozen, purged, &mut batch)?;
             }
             let row = rows::encode_ledger(&frozen.state, frozen.last);
             batch.push(Change::Put(rows::ledger_key(frozen.ledger), row));
@@ -82,29 +83,43 @@ impl Flush {
         self.store.flush()
     }
 
-    /// Removes the runs of a deleted ledger, and adds up what they held of each segment.
+    /// Removes the runs of a deleted ledger, and adds up what it held of each segment.
     fn purge(
         &self,
-        ledger: LedgerId,
+        frozen: &Frozen,
         purged: &mut BTreeMap<SegmentId, u64>,
         batch: &mut Batch,
     ) -> std::io::Result<()> {
-        let (mut from, to) = rows::runs_from(ledger, 0);
+        let mut count = |slots: Vec<Slot>| {
+            for slot in rows::newest(slots) {
+                *purged.entry(SegmentId(slot.segment)).or_default() += u64::from(slot.length);
+            }
+        };
+        let mut dead = frozen.dead.iter();
+        // What the first deletion found in memory is newer than what is in the store.
+        let mut recent: BTreeMap<i64, Vec<Slot>> = BTreeMap::new();
+        for slot in dead.next().into_iter().flatten() {
+            recent.entry(slot.entry.div_euclid(BUCKET)).or_default().push(*slot);
+        }
+        dead.for_each(|slots| count(slots.clone()));
+        let (mut from, to) = rows::runs_from(frozen.ledger, 0);
         batch.push(Change::RemoveRange(from.clone(), to.clone()));
         loop {
             let page = self.store.scan(&from, &to, PAGE)?;
             for (key, value) in &page {
-                let bucket = rows::bucket_of(key).map(|(_, bucket)| bucket);
-                let slots = bucket.and_then(|bucket| rows::decode_runs(bucket, value));
-                for slot in rows::newest(slots.ok_or_else(|| super::shared::damaged_row("run"))?) {
-                    *purged.entry(SegmentId(slot.segment)).or_default() += u64::from(slot.length);
-                }
+                let run = rows::bucket_of(key)
+                    .and_then(|(_, bucket)| Some((bucket, rows::decode_runs(bucket, value)?)));
+                let (bucket, mut slots) = run.ok_or_else(|| super::shared::damaged_row("run"))?;
+                slots.extend(recent.remove(&bucket).unwrap_or_default());
+                count(slots);
             }
             match page.last() {
                 Some((key, _)) if page.len() == PAGE => from = [key.as_slice(), &[0]].concat(),
-                _ => return Ok(()),
+                _ => break,
             }
         }
+        recent.into_values().for_each(count);
+        Ok(())
     }
 }
 
@@ -207,5 +222,5 @@ fn freeze(catalog: &mut Catalog, ledger: LedgerId) -> Option<Frozen> {
         known.purge = Purge::UnderWay;
     }
     let (state, last) = (known.state.clone(), known.last.0);
-    Some(Frozen { ledger, state, last, slots: known.freeze(), purge })
+    Some(Frozen { ledger, state, last, slots: known.freeze(), purge, dead: known.take_dead() })
 }

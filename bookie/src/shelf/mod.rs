@@ -14,6 +14,7 @@ mod group;
 mod orders;
 mod readahead;
 pub mod reader;
+mod reader_now;
 pub mod report;
 mod room;
 mod shared;
@@ -111,7 +112,7 @@ pub struct Shelf<D> {
     /// Which of them changed since the last flush.
     used: BTreeSet<SegmentId>,
     /// Segments removed since then.
-    dropped: Vec<SegmentId>,
+    dropped: BTreeSet<SegmentId>,
     /// States written to segments since the last flush began.
     homes: BTreeSet<(SegmentId, LedgerId)>,
     group: Group<D>,
@@ -222,7 +223,10 @@ impl<D: Duty> Shelf<D> {
             }
             self.unsynced = false;
         }
-        self.log.acked = self.log.next;
+        // The start of a segment without a group is the same place as the end of the last group: the mark is that.
+        if self.log.next.segment == self.log.last.segment {
+            self.log.acked = self.log.next;
+        }
         Ok(())
     }
 
@@ -284,18 +288,10 @@ impl<D: Duty> Shelf<D> {
             known.dirty = true;
             self.dirty.push(ledger);
         }
-        let dead = if state.deleted {
-            known.purge = Purge::Due;
-            known.last = EntryIdOrNone::default();
-            known.lac = EntryIdOrNone::default();
-            known.drop_active()
-        } else {
-            Vec::new()
-        };
-        known.state = state;
-        for slot in dead {
-            self.count(slot, |usage, bytes| usage.live = usage.live.saturating_sub(bytes));
+        if state.deleted {
+            known.bury();
         }
+        known.state = state;
     }
 
     /// Changes what is noted of a slot's segment.

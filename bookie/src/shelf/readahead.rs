@@ -61,6 +61,18 @@ impl ReadAhead {
         }
     }
 
+    /// What was read before, for a reader that would not wait; nothing is noted if there is nothing.
+    pub fn take_now(&mut self, ledger: LedgerId, entry: EntryId) -> Option<Bytes> {
+        let waits = self.streams.get(&ledger)?;
+        if waits.next != entry.0 || waits.entries.is_empty() {
+            return None;
+        }
+        match self.take(ledger, entry) {
+            Ahead::Here(body) => Some(body),
+            Ahead::Sequential | Ahead::No => None,
+        }
+    }
+
     /// Keeps entries for the reader whose next one is `next`.
     pub fn keep(&mut self, ledger: LedgerId, next: EntryId, entries: impl Iterator<Item = Bytes>) {
         let Some(stream) = self.streams.get_mut(&ledger) else { return };

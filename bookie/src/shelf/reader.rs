@@ -19,7 +19,7 @@ use crate::index::rows::{self, BUCKET, Slot};
 use crate::position::{Location, SegmentId};
 use crate::segment::format::{Kind, RECORD_HEADER, SEGMENT_HEADER};
 use crate::segment::walk;
-use crate::state::is_ledger;
+use crate::state::{LedgerState, ShelfState, is_ledger};
 
 /// What is read ahead of a sequential reader at once.
 const READ_AHEAD: u64 = 256 << 10;
@@ -45,11 +45,11 @@ pub enum Lookup {
 /// A handle for reading; clone it freely.
 #[derive(Clone)]
 pub struct Reader {
-    shared: Arc<Shared>,
-    ahead: Arc<Mutex<ReadAhead>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) ahead: Arc<Mutex<ReadAhead>>,
 }
 
-fn refusal_of(lookup: Lookup) -> Refusal {
+pub(super) fn refusal_of(lookup: Lookup) -> Refusal {
     match lookup {
         Lookup::NoLedger => Refusal::NoLedger,
         Lookup::NoEntry => Refusal::NoEntry,
@@ -108,13 +108,8 @@ impl Reader {
             Ok(view) => view,
             Err(lookup) => return Ok(Err(lookup)),
         };
-        let limbo = view.state.limbo(&view.shelf) && !planted::on(Bug::LimboAnswersNo);
-        let absent = if limbo { Lookup::Unknown } else { Lookup::NoEntry };
-        // In limbo the highest entry here may be lower than what was here.
-        let wanted = if entry.is_none() { view.last } else { entry };
-        if wanted.is_none() || (entry.is_none() && limbo) {
-            return Ok(Err(absent));
-        }
+        let (wanted, absent) = wanted(&view.state, &view.shelf, view.last, entry);
+        let Some(wanted) = wanted else { return Ok(Err(absent)) };
         Ok(self.shared.locate(ledger, wanted)?.map(|slot| (wanted, slot)).ok_or(absent))
     }
 
@@ -435,12 +430,30 @@ impl Reader {
     }
 }
 
-fn lac_of(body: &Bytes) -> EntryId {
+/// The entry to look for, if there can be one, and what its absence means.
+pub(super) fn wanted(
+    state: &LedgerState,
+    shelf: &ShelfState,
+    last: EntryId,
+    entry: EntryId,
+) -> (Option<EntryId>, Lookup) {
+    let limbo = state.limbo(shelf) && !planted::on(Bug::LimboAnswersNo);
+    let absent = if limbo { Lookup::Unknown } else { Lookup::NoEntry };
+    // In limbo the highest entry here may be lower than what was here.
+    let wanted = match entry.is_none() {
+        true if limbo => EntryId::NONE,
+        true => last,
+        false => entry,
+    };
+    (Some(wanted).filter(|wanted| !wanted.is_none()), absent)
+}
+
+pub(super) fn lac_of(body: &Bytes) -> EntryId {
     Header::of(body).map_or(EntryId::NONE, |header| header.lac)
 }
 
 /// The body of the record that `bytes` begin with, if it is this entry's and intact.
-fn entry_in(
+pub(super) fn entry_in(
     file: &crate::segment::SegmentFile,
     offset: u32,
     bytes: &Bytes,
@@ -454,7 +467,7 @@ fn entry_in(
 }
 
 /// Cuts consecutive slots into stretches that are worth one read each.
-fn extents(slots: &[Slot]) -> impl Iterator<Item = &[Slot]> {
+pub(super) fn extents(slots: &[Slot]) -> impl Iterator<Item = &[Slot]> {
     let mut start = slots.first().map_or(0, |slot| slot.offset);
     slots.chunk_by(move |a, b| {
         let end = a.offset.saturating_add(RECORD_HEADER as u32 + a.length);

@@ -25,6 +25,8 @@ pub struct StartReport {
     pub scanned: u64,
     /// No negative answers: set now, or earlier and not yet cleared.
     pub limbo: bool,
+    /// Why it was set now.
+    pub lost: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,11 +22,11 @@ struct Start<D> {
     report: StartReport,
     /// Files on the disk, ascending, from the one where the replay begins.
     files: Vec<SegmentId>,
-    /// The ranges of the last list of segments, once one was seen.
-    listed: Option<Vec<(u32, u32)>>,
+    /// Files of segments that were dropped.
+    dropped: BTreeSet<SegmentId>,
     last_flags: u32,
-    /// Something was lost that could be of any ledger.
-    lost: bool,
+    /// What was lost that could be of any ledger.
+    lost: Option<&'static str>,
     /// All segments are scanned: numbers of groups jump where segments were dropped.
     rebuild: bool,
 }
@@ -128,6 +128,7 @@ impl<D: Duty> Start<D> {
             index: IndexFound::Current,
             scanned: 0,
             limbo: false,
+            lost: None,
         };
         let none = Position::default();
         // Stands in until the log's end is found.
@@ -155,7 +156,7 @@ impl<D: Duty> Start<D> {
             unsynced: false,
             usage: BTreeMap::new(),
             used: BTreeSet::new(),
-            dropped: Vec::new(),
+            dropped: BTreeSet::new(),
             homes: BTreeSet::new(),
             group: Group::new(),
             staged: FxHashMap::default(),
@@ -169,7 +170,15 @@ impl<D: Duty> Start<D> {
             clean_start: false,
             stopped: None,
         };
-        Ok(Start { shelf, report, files, listed: None, last_flags: 0, lost: stale, rebuild: false })
+        Ok(Start {
+            shelf,
+            report,
+            files,
+            dropped: BTreeSet::new(),
+            last_flags: 0,
+            lost: stale.then_some("the index does not belong to these segments: one of them is older"),
+            rebuild: false,
+        })
     }
 
     fn replay_from(&mut self, checkpoint: Checkpoint) -> Result<Replayed, Error> {
@@ -194,6 +203,9 @@ impl<D: Duty> Start<D> {
                 row.ok_or_else(|| Error::index("listing segments")(super::shared::damaged_row("segment")))?;
             shelf.usage.insert(segment, usage);
         }
+        let old =
+            self.files.iter().filter(|id| **id < checkpoint.end.segment && !shelf.usage.contains_key(id));
+        self.dropped = old.copied().collect();
         self.read_clean_mark(checkpoint.last)?;
         self.replay()
     }
@@ -227,7 +239,7 @@ impl<D: Duty> Start<D> {
         let start = Position::new(first, SEGMENT_HEADER as u32);
         shelf.log = LogEnd { next: start, acked: start, last: start, sequence: 0, crc: 0 };
         (self.report.damaged, self.report.scanned, self.report.torn) = Default::default();
-        self.listed = None;
+        self.dropped.clear();
         self.rebuild = true;
         match self.replay()? {
             Replayed::Whole | Replayed::TooOld => Ok(()),
@@ -252,12 +264,13 @@ impl<D: Duty> Start<D> {
             if dropped && !self.rebuild {
                 return Ok(Replayed::TooOld);
             }
-            if !self.acked_beyond(&file, &found, at)? {
+            let damaged_from = if expected { here } else { at };
+            if !self.acked_beyond(&file, &found, damaged_from)? {
                 self.report.torn = Some(at);
                 break;
             }
             self.report.damaged.push((at, Position::new(file.id, walk::after(&found))));
-            self.lost = true;
+            self.lost = Some("a group that had been acknowledged cannot be read");
             self.apply_group(&file, &found, &content.records)?;
         }
         Ok(Replayed::Whole)
@@ -272,7 +285,7 @@ impl<D: Duty> Start<D> {
                 Ok(file) => file,
                 Err(OpenError::Damaged) => {
                     tracing::error!(segment = %id, "the header of a segment is damaged: its entries cannot be read");
-                    self.lost = true;
+                    self.lost = Some("the header of a segment is damaged");
                     continue;
                 }
                 Err(error) => return Err(error.into_refusal(id)),
@@ -354,13 +367,13 @@ impl<D: Duty> Start<D> {
                 Event::Ledger(ledger, Box::new(state))
             }),
             Kind::Shelf => decode_shelf(&record.body).map(|(state, ranges)| {
-                self.listed = Some(ranges);
+                self.apply_list(&ranges);
                 self.shelf.shelf_state = state;
                 Event::Shelf(state)
             }),
         };
         let Some(event) = event else {
-            self.lost = true;
+            self.lost = Some("a record of a ledger's or the shelf's state is damaged");
             return Ok(());
         };
         if let Event::Ledger(ledger, _) | Event::Entry { ledger, .. } = &event {
@@ -380,8 +393,6 @@ impl<D: Duty> Start<D> {
         }
         let facts = self.shelf.facts(ledger)?;
         if facts.is_none() {
-            // Its ledger's record was lost.
-            self.lost = true;
             let state = LedgerState { fenced: true, limbo: true, ..LedgerState::default() };
             self.shelf.publish(&mut vec![Event::Ledger(ledger, Box::new(state))]);
         }
@@ -394,15 +405,16 @@ impl<D: Duty> Start<D> {
 
     fn finish(mut self) -> Result<(Shelf<D>, StartReport), Error> {
         self.reconcile_files()?;
-        let clean = self.last_flags & CLEAN != 0 && self.report.torn.is_none() && !self.lost;
+        let clean = self.last_flags & CLEAN != 0 && self.report.torn.is_none() && self.lost.is_none();
         self.sync_tail()?;
         self.open_end()?;
         let shelf = &mut self.shelf;
         shelf.boot += 1;
         shelf.clean_start = clean || self.report.empty;
         shelf.shared.catalog.write().ledgers.values_mut().for_each(|known| known.fresh = false);
-        if self.lost {
+        if let Some(why) = self.lost {
             tracing::error!(
+                why,
                 "acknowledged data of this disk may be lost: its ledgers are fenced, and nothing is said to be absent, until \
                  they have been repaired"
             );
@@ -420,28 +432,31 @@ impl<D: Duty> Start<D> {
             Err(error) => return Err(error),
         }
         let (boot, sequence, limbo) = (shelf.boot, shelf.log.sequence, shelf.shelf_state.limbo());
-        let report = StartReport { boot, sequence, limbo, clean, ..self.report };
+        let report = StartReport { boot, sequence, limbo, clean, lost: self.lost, ..self.report };
         Ok((self.shelf, report))
     }
 
-    /// Compares the files with the last list of segments: removes what was dropped, finds what is missing.
+    /// The segments that counted when a list was made; those that were begun later (it is in the first group of each)
+    /// count too.
+    fn apply_list(&mut self, ranges: &[(u32, u32)]) {
+        let newest = ranges.last().map_or(0, |(_, last)| *last);
+        let counts = |id: &SegmentId| {
+            id.0 > newest || ranges.iter().any(|(first, last)| (*first..=*last).contains(&id.0))
+        };
+        let usage = &mut self.shelf.usage;
+        self.dropped.extend(usage.keys().chain(&self.files).filter(|id| !counts(id)));
+        usage.retain(|id, _| counts(id));
+        self.shelf.dropped.extend(self.dropped.iter());
+        for id in ranges.iter().flat_map(|(first, last)| *first..=*last).map(SegmentId) {
+            usage.entry(id).or_default();
+        }
+    }
+
+    /// Removes files that were dropped, finds those that are missing.
     fn reconcile_files(&mut self) -> Result<(), Error> {
         let shelf = &mut self.shelf;
-        if let Some(ranges) = &self.listed {
-            // Segments that were begun after the list was made (it is in the first group of each) count too.
-            let newest_listed = ranges.last().map_or(0, |(_, last)| *last);
-            let listed = |id: &SegmentId| {
-                id.0 > newest_listed || ranges.iter().any(|(first, last)| (*first..=*last).contains(&id.0))
-            };
-            let newest = shelf.log.next.segment;
-            shelf.usage.retain(|id, _| listed(id));
-            for id in ranges.iter().flat_map(|(first, last)| *first..=*last).map(SegmentId) {
-                shelf.usage.entry(id).or_default();
-            }
-            for id in self.files.iter().filter(|id| **id < newest && !listed(id)) {
-                shelf.shared.segments.remove(*id, false).map_err(Error::disk("removing a segment"))?;
-                shelf.dropped.push(*id);
-            }
+        for id in self.files.iter().filter(|id| self.dropped.contains(id)) {
+            shelf.shared.segments.remove(*id, false).map_err(Error::disk("removing a segment"))?;
         }
         let missing = shelf.usage.keys().filter(|id| self.files.binary_search(id).is_err()).copied();
         self.report.missing = missing.collect();
@@ -453,7 +468,9 @@ impl<D: Duty> Start<D> {
         {
             self.report.missing.push(SegmentId(end.0 + 1));
         }
-        self.lost |= !self.report.missing.is_empty();
+        if !self.report.missing.is_empty() {
+            self.lost = Some("a segment is missing");
+        }
         Ok(())
     }
 
