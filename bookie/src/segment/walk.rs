@@ -55,9 +55,23 @@ pub fn find(
     from: u32,
     wanted: impl Fn(&GroupHeader) -> bool,
 ) -> io::Result<Option<Found>> {
-    let mut at = from;
-    while at < file.size {
-        let chunk = read(file, at, CHUNK)?;
+    find_before(file, from, file.size, wanted)
+}
+
+/// The same, if it begins before `end`.
+pub fn find_before(
+    file: &SegmentFile,
+    from: u32,
+    end: u32,
+    wanted: impl Fn(&GroupHeader) -> bool,
+) -> io::Result<Option<Found>> {
+    // In a sound log it is the first that one looks at.
+    if let Some(found) = header_at(file, from)?.filter(|found| wanted(&found.header)) {
+        return Ok(Some(found));
+    }
+    let (mut at, end) = (from, end.min(file.size));
+    while at < end {
+        let chunk = read(file, at, CHUNK.min((end - at) as usize))?;
         if chunk.is_empty() {
             break;
         }

@@ -16,6 +16,10 @@ use crate::segment::format::{CLEAN, Kind, SEGMENT_HEADER};
 use crate::segment::record::{decode_ledger, decode_shelf};
 use crate::segment::walk::{self, Found, Record};
 
+/// How far behind the last sound group the next is looked for. Damage at the log's end that is longer, many groups long,
+/// is taken for the end.
+const SEARCH: u32 = 32 << 20;
+
 /// A shelf that is being opened.
 struct Start<D> {
     shelf: Shelf<D>,
@@ -276,28 +280,50 @@ impl<D: Duty> Start<D> {
         Ok(Replayed::Whole)
     }
 
-    /// The first group behind the last one that was replayed, wherever it is.
+    /// The first group behind the last one that was replayed, wherever it is. The search ends where no log goes on for
+    /// [`SEARCH`] bytes, in this file and the later ones.
     fn next_group(&mut self) -> Result<Option<(Arc<SegmentFile>, Found)>, Error> {
-        let (at, boot, sequence) = (self.shelf.log.next, self.shelf.boot, self.shelf.log.sequence);
+        let at = self.shelf.log.next;
         let later = self.files.partition_point(|id| *id < at.segment);
-        for id in self.files.get(later..).unwrap_or(&[]).to_vec() {
-            let file = match self.shelf.shared.segments.open(id) {
-                Ok(file) => file,
-                Err(OpenError::Damaged) => {
-                    tracing::error!(segment = %id, "the header of a segment is damaged: its entries cannot be read");
-                    self.lost = Some("the header of a segment is damaged");
-                    continue;
+        let files = self.files.get(later..).unwrap_or(&[]).to_vec();
+        for (i, id) in files.iter().enumerate() {
+            let Some(file) = self.open_file(*id)? else { continue };
+            let from = if *id == at.segment { at.offset } else { SEGMENT_HEADER as u32 };
+            if let Some(found) = self.find(&file, from, from.saturating_add(SEARCH))? {
+                // The log goes on in a later file: then every byte of the earlier ones is worth a look.
+                for earlier in files.iter().take(i) {
+                    let Some(file) = self.open_file(*earlier)? else { continue };
+                    let from = if *earlier == at.segment { at.offset } else { SEGMENT_HEADER as u32 };
+                    if let Some(found) = self.find(&file, from, file.size)? {
+                        return Ok(Some((file, found)));
+                    }
                 }
-                Err(error) => return Err(error.into_refusal(id)),
-            };
-            let from = if id == at.segment { at.offset } else { SEGMENT_HEADER as u32 };
-            // Groups of an earlier start, or with an earlier number, are leftovers of a tail that was cut.
-            let found = walk::find(&file, from, |header| header.boot >= boot && header.sequence > sequence);
-            if let Some(found) = found.map_err(Error::disk("reading a segment"))? {
                 return Ok(Some((file, found)));
             }
         }
         Ok(None)
+    }
+
+    /// Groups of an earlier start, or with an earlier number, are leftovers of a tail that was cut.
+    fn find(&self, file: &SegmentFile, from: u32, end: u32) -> Result<Option<Found>, Error> {
+        let (boot, sequence) = (self.shelf.boot, self.shelf.log.sequence);
+        let wanted = |header: &GroupHeader| header.boot >= boot && header.sequence > sequence;
+        walk::find_before(file, from, end, wanted).map_err(Error::disk("reading a segment"))
+    }
+
+    /// `None`: its header is damaged.
+    fn open_file(&mut self, id: SegmentId) -> Result<Option<Arc<SegmentFile>>, Error> {
+        match self.shelf.shared.segments.open(id) {
+            Ok(file) => Ok(Some(file)),
+            Err(OpenError::Damaged) => {
+                if self.lost.is_none() {
+                    tracing::error!(segment = %id, "the header of a segment is damaged: its entries cannot be read");
+                }
+                self.lost = Some("the header of a segment is damaged");
+                Ok(None)
+            }
+            Err(error) => Err(error.into_refusal(id)),
+        }
     }
 
     /// Whether any group from `found` on says that what begins at `place` had been acknowledged.
@@ -309,7 +335,7 @@ impl<D: Duty> Start<D> {
             return Ok(true);
         }
         let boot = self.shelf.boot;
-        let says = |header: &crate::segment::format::GroupHeader| header.acked > place && header.boot >= boot;
+        let says = |header: &GroupHeader| header.acked > place && header.boot >= boot;
         let reading = Error::disk("reading a segment");
         if walk::find(file, found.offset, says).map_err(reading)?.is_some() {
             return Ok(true);
