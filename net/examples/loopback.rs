@@ -1,11 +1,12 @@
 //! Adds through loopback TCP to a service that stores nothing: what the wire alone costs, and on which side.
 //!
 //! ```text
-//! cargo run --release -p net --example loopback -- [seconds] [in flight] [entry size] [ext|v2|v3] [now|shelf]
+//! cargo run --release -p net --example loopback -- [seconds] [in flight] [entry size] [ext|v2|v3] [now|shelf|read]
 //! ```
 //!
 //! `now` answers in the connection's task; `shelf` on a thread of its own that takes what has come, waits 150 µs (as
-//! long as a sync) and answers all of it, as a bookie's shelf does.
+//! long as a sync) and answers all of it, as a bookie's shelf does. `read` asks for entries instead, a megabyte at a
+//! time.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,15 +18,21 @@ use bytes::Bytes;
 use net::client::{Tcp, Wire};
 use net::{Bookies, Dns, Pressure, Replies, Reply, ReplyTo, Service, client, gather, server};
 use parking_lot::{Condvar, Mutex};
-use protocol::bookie::{AddOptions, Answer, Body, Request};
+use protocol::bookie::{AddOptions, Answer, Body, ReadOptions, Request};
 use protocol::entry::{Header, MasterKey};
 use protocol::{BookieId, EntryId, LedgerId};
 
-struct Now;
+/// Answers at once; reads with copies of one entry.
+struct Now(Bytes);
 
 impl Service for Now {
     fn submit(&self, batch: Vec<(Request, ReplyTo)>) -> Pressure {
-        batch.into_iter().for_each(|(_, duty)| duty.answer(Ok(Answer::Added)));
+        for (request, duty) in batch {
+            duty.answer(Ok(match request {
+                Request::BatchRead { .. } => Answer::Entries(vec![self.0.clone(); (1 << 20) / self.0.len()]),
+                _ => Answer::Added,
+            }));
+        }
         Pressure::Room
     }
 
@@ -72,6 +79,7 @@ struct Loader {
     tcp: Tcp,
     bookie: BookieId,
     payload: Bytes,
+    reads: bool,
     next: AtomicU64,
     answered: AtomicU64,
     stop: AtomicBool,
@@ -82,6 +90,12 @@ impl Loader {
     fn send(&self) {
         let Some(me) = self.me.upgrade() else { return };
         let id = self.next.fetch_add(1, Ordering::Relaxed);
+        if self.reads {
+            let options = ReadOptions::default();
+            let (ledger, first) = (LedgerId(1), EntryId(id as i64));
+            let request = Request::BatchRead { ledger, first, max_count: 0, max_bytes: 2 << 20, options };
+            return self.tcp.send(&self.bookie, request, ReplyTo::new(me, id));
+        }
         let header =
             Header { ledger: LedgerId(1), entry: EntryId(id as i64), lac: EntryId(id as i64 - 1), length: 0 };
         let body = Body { head: Bytes::copy_from_slice(&header.encode()), payload: self.payload.clone() };
@@ -94,7 +108,7 @@ impl Loader {
 
 impl Replies for Loader {
     fn answer(&self, _: u64, reply: Reply) {
-        if reply != Ok(Answer::Added) && !self.stop.load(Ordering::Relaxed) {
+        if reply.is_err() && !self.stop.load(Ordering::Relaxed) {
             eprintln!("{reply:?}");
         }
         self.answered.fetch_add(1, Ordering::Relaxed);
@@ -129,6 +143,7 @@ fn main() {
         _ => Wire::Negotiate,
     };
     let shelf = args.get(4).is_some_and(|arg| arg == "shelf");
+    let reads = args.get(4).is_some_and(|arg| arg == "read");
 
     let serving = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -145,7 +160,7 @@ fn main() {
             std::thread::Builder::new().name("shelf".into()).spawn(move || running.run()).expect("a thread");
             shelf
         } else {
-            Arc::new(Now)
+            Arc::new(Now(Bytes::from(vec![7; size.max(40) as usize])))
         };
         let settings = server::Settings::new(address.to_string(), 1, 256 << 20);
         std::mem::forget(server::serve(listener, service, settings).expect("a server"));
@@ -154,17 +169,18 @@ fn main() {
 
     let loading = std::thread::Builder::new().name("client".into()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(load(address.to_string(), wire, seconds, in_flight, size));
+        runtime.block_on(load(address.to_string(), wire, seconds, in_flight, (size, reads)));
     });
     loading.expect("a thread").join().expect("the loader");
 }
 
-async fn load(address: String, wire: Wire, seconds: u64, in_flight: u64, size: u64) {
+async fn load(address: String, wire: Wire, seconds: u64, in_flight: u64, (size, reads): (u64, bool)) {
     let tcp = Tcp::new(Arc::new(Dns), client::Settings { wire, ..Default::default() });
     let loader = Arc::new_cyclic(|me| Loader {
         tcp,
         bookie: address.parse().expect("an id"),
         payload: Bytes::from(vec![7; size as usize]),
+        reads,
         next: AtomicU64::new(0),
         answered: AtomicU64::new(0),
         stop: AtomicBool::new(false),
@@ -176,12 +192,16 @@ async fn load(address: String, wire: Wire, seconds: u64, in_flight: u64, size: u
     let cpu_before = ["server", "shelf", "client"].map(cpu);
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let adds = (loader.answered.load(Ordering::Relaxed) - before) as f64;
-    println!("{:.0} adds/s", adds / since.elapsed().as_secs_f64());
+    println!(
+        "{:.0} {}/s",
+        adds / since.elapsed().as_secs_f64(),
+        if reads { "reads of 1 MB" } else { "adds" }
+    );
     for (name, before) in ["server", "shelf", "client"].into_iter().zip(cpu_before) {
         let (user, system) = cpu(name);
         let micros = |ticks: u64| ticks as f64 * 10_000.0 / adds;
         println!(
-            "{name}: {:.2} µs user, {:.2} µs system per add",
+            "{name}: {:.2} µs user, {:.2} µs system each",
             micros(user - before.0),
             micros(system - before.1)
         );

@@ -23,6 +23,15 @@ pub use reply::{Bookies, Failure, Inbox, Replies, Reply, ReplyTo, ask};
 pub use resolve::{Dns, Resolve, Resolving};
 pub use service::{Pressure, Service};
 
+/// Finds out, when nothing is said, that a peer is gone: cut off, or dead without having closed.
+fn keep_alive(socket: &tokio::net::TcpStream) -> std::io::Result<()> {
+    use std::time::Duration;
+    let probes = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15));
+    socket2::SockRef::from(socket).set_tcp_keepalive(&probes)
+}
+
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::Wire;
 use super::dialect::Dialect;
 use super::link::Link;
+use crate::keep_alive;
 use crate::pipe::{Flushed, Pipe};
 use crate::receive::Receive;
 
@@ -66,6 +67,7 @@ async fn connect(link: &Link) -> Result<(Dialect, Receive, Arc<Pipe>), End> {
 
 async fn greet(link: &Link, mut socket: TcpStream) -> Result<(Dialect, Receive, Arc<Pipe>), End> {
     socket.set_nodelay(true)?;
+    keep_alive(&socket)?;
     if link.wire == Wire::Negotiate {
         let mut hello = Outgoing::default();
         v2::encode_auth(&extension::Hello { bookie: link.bookie.to_string() }.encode(), &mut hello);

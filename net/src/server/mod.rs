@@ -6,6 +6,7 @@
 //! * [`budget`] — what all connections may hold together.
 
 mod budget;
+mod complaints;
 mod conn;
 mod intake;
 mod session;
@@ -20,10 +21,11 @@ use protocol::bookie::extension::{CAPABILITIES, Welcome};
 use slab::Slab;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::Service;
+use crate::{Service, keep_alive};
 use budget::Budget;
+use complaints::{Complaints, Say};
 use conn::Conn;
 
 #[derive(Clone, Debug)]
@@ -68,6 +70,7 @@ struct Shared {
     settings: Settings,
     service: Arc<dyn Service>,
     budget: Budget,
+    complaints: Complaints,
     conns: Mutex<Conns>,
     /// A connection is gone, or the server is to stop.
     changed: Notify,
@@ -83,8 +86,14 @@ struct Conns {
 pub fn serve(listener: TcpListener, service: Arc<dyn Service>, settings: Settings) -> io::Result<Server> {
     let address = listener.local_addr()?;
     let budget = Budget::new(settings.memory);
-    let shared =
-        Arc::new(Shared { settings, service, budget, conns: Mutex::default(), changed: Notify::new() });
+    let shared = Arc::new(Shared {
+        settings,
+        service,
+        budget,
+        complaints: Complaints::default(),
+        conns: Mutex::default(),
+        changed: Notify::new(),
+    });
     tokio::spawn(accept(listener, shared.clone()));
     Ok(Server { shared, address })
 }
@@ -115,11 +124,12 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 fn open(shared: &Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
     let mut conns = shared.conns.lock();
     if conns.stopping || conns.open.len() >= shared.settings.max_connections {
-        tracing::warn!("{peer}: refused, there are {} connections", conns.open.len());
-        return;
+        let open = conns.open.len();
+        drop(conns);
+        return shared.complain(peer, format_args!("refused, there are {open} connections already"));
     }
-    // Without it replies wait for acknowledgements: only latency is lost if the socket is broken already.
-    let _ = socket.set_nodelay(true);
+    // Both only fail on a socket that is broken already.
+    let _ = socket.set_nodelay(true).and_then(|()| keep_alive(&socket));
     let (read, write) = socket.into_split();
     let conn = Conn::new(write, shared.clone());
     let slot = conns.open.insert(conn.clone());
@@ -131,6 +141,16 @@ impl Shared {
     fn welcome(&self) -> Welcome {
         let Settings { bookie, incarnation, .. } = &self.settings;
         Welcome { capabilities: CAPABILITIES, incarnation: *incarnation, bookie: bookie.clone() }
+    }
+
+    fn complain(&self, peer: SocketAddr, what: impl std::fmt::Display) {
+        match self.complaints.one_more(Instant::now()) {
+            Say::It => tracing::warn!("{peer}: {what}"),
+            Say::ItAndThatMoreFollow => {
+                tracing::warn!("{peer}: {what}; further ones are not logged for a while")
+            }
+            Say::Nothing => {}
+        }
     }
 
     fn closed(&self, slot: usize) {

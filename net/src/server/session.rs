@@ -50,7 +50,7 @@ pub(super) async fn run(conn: Arc<Conn>, read: OwnedReadHalf, peer: SocketAddr, 
     match session.serve().await {
         Ok(()) | Err(End::Closed | End::Finished) => {}
         Err(End::Io(error)) => tracing::debug!("{peer}: broken: {error}"),
-        Err(end) => tracing::warn!("{peer}: {end}"),
+        Err(end) => conn.shared.complain(peer, end),
     }
     conn.shared.budget.give(session.charged);
     conn.abandon();

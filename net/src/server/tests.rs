@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use bytes::{Buf, Bytes, BytesMut};
 use protocol::bookie::{Auth, Outgoing, Refusal, Request, codes, frame, v2};
 use protocol::entry::MAX_PAYLOAD;
@@ -112,7 +110,7 @@ async fn half_a_frame_is_waited_for_only_so_long_but_an_idle_connection_for_ever
     let mut idle = Raw::connect(&server).await;
     let mut half = Raw::connect(&server).await;
     half.say(&encoded(&add(1, 0, 500))[..100]).await;
-    let since = Instant::now();
+    let since = std::time::Instant::now();
     assert_eq!(half.frame().await, None);
     assert!(since.elapsed() >= Duration::from_millis(190), "{:?}", since.elapsed());
     idle.ask(&add(1, 0, 5)).await;
@@ -155,7 +153,7 @@ async fn who_takes_no_replies_costs_bounded_memory_and_is_cut_off() {
         std::future::pending::<()>().await
     };
     let watch = async {
-        let since = Instant::now();
+        let since = std::time::Instant::now();
         while server.connections() > 0 {
             assert!(since.elapsed() < PATIENCE, "it was not cut off");
             most = most.max(server.shared.budget.used());
@@ -182,7 +180,7 @@ async fn a_flood_of_half_frames_stays_within_the_memory_and_passes() {
     }
     let mut good = Raw::connect(&server).await;
     let mut most = 0;
-    let since = Instant::now();
+    let since = std::time::Instant::now();
     while flood.iter().any(|raw| !raw.is_finished()) {
         assert!(since.elapsed() < PATIENCE);
         most = most.max(server.shared.budget.used());
@@ -237,4 +235,46 @@ async fn more_connections_than_allowed_are_closed() {
     assert_eq!(raws[0].code().await, Some(codes::OK));
     assert_eq!(raws[1].code().await, Some(codes::OK));
     assert_eq!(raws[2].frame().await, None);
+}
+
+/// Frames that are good, cut, flipped or noise, sent in pieces: the connection may end, the server may not.
+#[test]
+fn fuzz_any_bytes_on_a_connection_are_survived() {
+    use proptest::prelude::*;
+    use proptest::test_runner::TestRunner;
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (_toy, server) = runtime.block_on(start(settings()));
+    let good = prop::sample::select(vec![encoded(&add(1, 0, 100)), encoded(&read(1, 0)), hello()]);
+    let piece = (good, 0usize..200, 0usize..200, any::<u8>(), prop::collection::vec(any::<u8>(), 0..20));
+    let pieces = prop::collection::vec(piece, 1..8);
+    let survived = TestRunner::default().run(&pieces, |pieces| {
+        runtime.block_on(async {
+            let mut bad = Raw::connect(&server).await;
+            for (frame, cut, flip, bits, noise) in pieces {
+                let mut frame = frame.to_vec();
+                frame.truncate(frame.len().saturating_sub(cut.saturating_sub(150)));
+                if let Some(byte) = frame.get_mut(flip) {
+                    *byte ^= bits;
+                }
+                frame.extend(noise);
+                if bad.0.write_all(&frame).await.is_err() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            let mut good = Raw::connect(&server).await;
+            good.ask(&add(2, 0, 5)).await;
+            prop_assert_eq!(good.code().await, Some(codes::OK));
+            Ok(())
+        })
+    });
+    survived.unwrap();
+    runtime.block_on(server.stop(PATIENCE));
+}
+
+fn hello() -> Bytes {
+    let mut out = Outgoing::default();
+    v2::encode_auth(&protocol::bookie::extension::Hello { bookie: String::new() }.encode(), &mut out);
+    out.copy_to_bytes(out.remaining())
 }

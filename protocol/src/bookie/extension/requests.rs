@@ -33,8 +33,9 @@ const LONG_POLL: u8 = 8;
 
 /// Kind, first id, options, key, count.
 const ADDS_HEAD: usize = 34;
-/// A frame of adds is closed beyond this: the bookie begins with one while the next is on its way.
-const ADDS_BYTES: usize = 256 * 1024;
+/// A frame of adds is closed beyond this: the bookie begins with one while the next is on its way, and copies little
+/// when one is torn at the end of its receive buffer.
+const ADDS_BYTES: usize = 64 * 1024;
 
 const SHORT: Garbage = Garbage("an extension frame ends before its fields do");
 

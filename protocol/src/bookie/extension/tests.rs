@@ -146,7 +146,7 @@ fn neighbouring_adds_share_frames_of_bounded_size() {
     );
     let mut next = 0;
     let mut frames = 0;
-    while let Ok(Some(frame)) = super::super::frame::split(&mut received, 300 * 1024) {
+    while let Ok(Some(frame)) = super::super::frame::split(&mut received, 70 * 1024) {
         frames += 1;
         for (id, request) in decoded(frame) {
             assert_eq!(id, next);
@@ -155,7 +155,7 @@ fn neighbouring_adds_share_frames_of_bounded_size() {
             next += 1;
         }
     }
-    assert_eq!((next, frames), (1000, 5));
+    assert_eq!((next, frames), (1000, 17));
 }
 
 #[test]
