@@ -1,5 +1,8 @@
 //! The file `identity` on each disk of a bookie: whose disk it is, and how far its bookie had come.
 //!
+//! Two places of 4,096 bytes, written in turn, so that a full disk does not hinder a start and a torn write leaves the
+//! other one. The valid one with the higher epoch counts. Each holds, padded with zeroes:
+//!
 //! ```text
 //! stratamq identity 1
 //! bookie: bookie-1:3181
@@ -13,15 +16,16 @@
 
 use std::io::{self, IoSlice};
 
-use disk::Disk;
+use disk::{Disk, File};
 use protocol::BookieId;
 use uuid::Uuid;
 
 pub const FILE: &str = "identity";
+/// While the first one is made.
 const NEW: &str = "identity.new";
 const HEAD: &str = "stratamq identity 1";
-/// No identity is larger: a bookie with hundreds of disks fits.
-const MAX: u64 = 64 << 10;
+/// Some hundred disks fit.
+const PLACE: usize = 4096;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -85,32 +89,63 @@ impl Identity {
         })
     }
 
-    /// Puts this in place of the identity on `disk`. Once it returns, the old one cannot come back.
+    /// Puts this in place of the older of the two that are there. Once it returns, it is what the disk says.
     pub fn store(&self, disk: &dyn Disk) -> io::Result<()> {
         let text = self.encode();
-        if disk.list()?.iter().any(|(name, _)| name == NEW) {
-            disk.remove(NEW)?;
+        if text.len() > PLACE {
+            return Err(io::Error::other("so many disks do not fit into the identity of one bookie"));
         }
-        let file = disk.create(NEW, text.len() as u64)?;
-        file.write_at(0, &[IoSlice::new(text.as_bytes())])?;
-        file.sync()?;
-        disk.rename(NEW, FILE)?;
-        disk.sync_folder()
+        let mut place = [0; PLACE];
+        place[..text.len()].copy_from_slice(text.as_bytes());
+        if !disk.list()?.iter().any(|(name, _)| name == FILE) {
+            return create(disk, &place);
+        }
+        let file = disk.open(FILE)?;
+        let [first, second] = read_places(&*file)?;
+        let epoch = |place: &Result<Identity, Unreadable>| place.as_ref().map(|identity| identity.epoch).ok();
+        let older = if epoch(&first) <= epoch(&second) { 0 } else { PLACE as u64 };
+        file.write_at(older, &[IoSlice::new(&place)])?;
+        file.sync()
     }
 
     /// What the disk says it is; `None` if it says nothing.
     pub fn load(disk: &dyn Disk) -> io::Result<Option<Result<Identity, Unreadable>>> {
-        let Some((_, size)) = disk.list()?.into_iter().find(|(name, _)| name == FILE) else {
+        if !disk.list()?.iter().any(|(name, _)| name == FILE) {
             return Ok(None);
-        };
-        if size > MAX {
-            return Ok(Some(Err(Unreadable::Damaged)));
         }
-        let mut bytes = vec![0; size as usize];
-        let read = disk.open(FILE)?.read_at(0, &mut bytes)?;
-        bytes.truncate(read);
-        Ok(Some(Identity::decode(&bytes)))
+        Ok(Some(match read_places(&*disk.open(FILE)?)? {
+            [Ok(first), Ok(second)] => Ok(if first.epoch > second.epoch { first } else { second }),
+            [Ok(only), Err(_)] | [Err(_), Ok(only)] => Ok(only),
+            // A version that is not known tells more than a place that was never written.
+            [Err(Unreadable::Version(version)), _] if !version.is_empty() => {
+                Err(Unreadable::Version(version))
+            }
+            [_, Err(error)] => Err(error),
+        }))
     }
+}
+
+fn create(disk: &dyn Disk, place: &[u8]) -> io::Result<()> {
+    if disk.list()?.iter().any(|(name, _)| name == NEW) {
+        disk.remove(NEW)?;
+    }
+    let file = disk.create(NEW, 2 * PLACE as u64)?;
+    file.write_at(0, &[IoSlice::new(place)])?;
+    file.sync()?;
+    disk.rename(NEW, FILE)?;
+    disk.sync_folder()
+}
+
+fn read_places(file: &dyn File) -> io::Result<[Result<Identity, Unreadable>; 2]> {
+    let mut places = [0; 2 * PLACE];
+    let read = file.read_at(0, &mut places)?;
+    let decode = |place: &[u8]| {
+        let end = place.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        Identity::decode(place.get(..end).unwrap_or_default())
+    };
+    let (first, second) = places.split_at(PLACE);
+    let first = first.get(..read.min(PLACE)).unwrap_or_default();
+    Ok([decode(first), decode(second)])
 }
 
 #[cfg(test)]
@@ -152,19 +187,31 @@ mod tests {
 
     #[test]
     fn power_loss_leaves_the_old_or_the_new_identity() -> io::Result<()> {
-        for seed in 0..50 {
+        for seed in 0..200 {
             let device = disk::simulated::Device::new(seed, 1 << 20);
-            let old = identity();
-            old.store(&*device.mount())?;
-            let new = Identity { epoch: 341, ..identity() };
-            let after = device.calls() + seed % 6;
-            device.fail(disk::simulated::Call::Any, after, disk::simulated::Fault::Io);
-            let _ = new.store(&*device.mount());
-            device.heal();
-            device.lose_power();
-            let found = Identity::load(&*device.mount())?;
-            assert!(found == Some(Ok(old)) || found == Some(Ok(new)), "{found:?}");
+            for epoch in 0..4 {
+                let old = Identity::load(&*device.mount())?;
+                let new = Identity { epoch, ..identity() };
+                device.fail(disk::simulated::Call::Any, seed % 9, disk::simulated::Fault::Power);
+                let stored = new.store(&*device.mount());
+                device.heal();
+                device.lose_power();
+                let found = Identity::load(&*device.mount())?;
+                assert!(found == Some(Ok(new.clone())) || (found == old && stored.is_err()), "{found:?}");
+                new.store(&*device.mount())?;
+            }
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_full_disk_takes_a_new_epoch() -> io::Result<()> {
+        let device = disk::simulated::Device::new(1, 1 << 20);
+        identity().store(&*device.mount())?;
+        device.set_capacity(0);
+        let new = Identity { epoch: 341, ..identity() };
+        new.store(&*device.mount())?;
+        assert_eq!(Identity::load(&*device.mount())?, Some(Ok(new)));
         Ok(())
     }
 

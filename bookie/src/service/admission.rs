@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::Core;
 use super::keeper::Work;
 use super::queue::Queue;
 
@@ -24,14 +25,19 @@ pub type Admission = Result<(), Refusal>;
 const AT_ONCE: usize = 64;
 
 pub struct Admitter {
-    pub ledgers: Ledgers,
-    pub me: BookieId,
-    pub limit: Duration,
+    ledgers: Ledgers,
+    me: BookieId,
+    limit: Duration,
     /// The queue of each shelf.
-    pub shelves: Vec<Arc<Queue<Work>>>,
+    shelves: Vec<Arc<Queue<Work>>>,
 }
 
 impl Admitter {
+    pub fn of(core: &Core, shelves: Vec<Arc<Queue<Work>>>) -> Admitter {
+        let (ledgers, me) = (core.ledgers.clone(), core.id.clone());
+        Admitter { ledgers, me, limit: core.settings.metadata_timeout, shelves }
+    }
+
     /// Answers questions (shelf, ledger) until nobody asks any more.
     pub async fn run(self, mut questions: UnboundedReceiver<(usize, LedgerId)>) {
         let mut under_way = JoinSet::new();

@@ -13,32 +13,44 @@ const OVERHEAD: u64 = 256;
 pub struct Budget {
     used: AtomicU64,
     limit: u64,
+    /// Above it connections should stop reading.
+    mark: u64,
+    /// What each shelf has of it: one slow disk must not take all.
+    shelves: Vec<AtomicU64>,
     relieved: Notify,
     pub metrics: Arc<Metrics>,
 }
 
 impl Budget {
-    pub fn new(limit: u64, metrics: Arc<Metrics>) -> Budget {
+    pub fn new(limit: u64, shelves: usize, metrics: Arc<Metrics>) -> Budget {
         metrics.in_flight_limit.set(limit);
-        Budget { used: AtomicU64::new(0), limit, relieved: Notify::new(), metrics }
+        let mark = if shelves > 1 { limit / 4 * 3 } else { limit / 2 };
+        let shelves = (0..shelves.max(1)).map(|_| AtomicU64::new(0)).collect();
+        Budget { used: AtomicU64::new(0), limit, mark, shelves, relieved: Notify::new(), metrics }
     }
 
-    /// Reserves room for a request with a body of `body` bytes; what to give back, or `None` if there is no room.
-    pub fn reserve(&self, body: usize) -> Option<u32> {
+    /// Reserves room for a request to `shelf` with a body of `body` bytes; what to give back, or `None` if there is no
+    /// room.
+    pub fn reserve(&self, shelf: usize, body: usize) -> Option<u32> {
         let cost = body as u64 + OVERHEAD;
+        let share = self.shelves.get(shelf)?;
         let used = self.used.fetch_add(cost, Ordering::Relaxed) + cost;
-        if used > self.limit {
+        let of_shelf = share.fetch_add(cost, Ordering::Relaxed) + cost;
+        if used > self.limit || of_shelf > self.limit / self.shelves.len() as u64 {
             self.used.fetch_sub(cost, Ordering::Relaxed);
+            share.fetch_sub(cost, Ordering::Relaxed);
             return None;
         }
         u32::try_from(cost).ok()
     }
 
-    pub fn give_back(&self, cost: u32) {
+    pub fn give_back(&self, shelf: usize, cost: u32) {
         let cost = u64::from(cost);
+        if let Some(share) = self.shelves.get(shelf) {
+            share.fetch_sub(cost, Ordering::Relaxed);
+        }
         let used = self.used.fetch_sub(cost, Ordering::Relaxed);
-        let mark = self.limit / 2;
-        if used > mark && used - cost <= mark {
+        if used > self.mark && used - cost <= self.mark {
             self.relieved.notify_waiters();
         }
     }
@@ -49,7 +61,7 @@ impl Budget {
 
     /// Whether connections should stop reading requests.
     pub fn is_high(&self) -> bool {
-        self.used() > self.limit / 2
+        self.used() > self.mark
     }
 
     /// Returns when connections may read on.
@@ -71,8 +83,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn readers_wait_until_half_the_budget_is_free() {
-        let budget = Arc::new(Budget::new(10_000, Arc::default()));
-        let costs: Vec<u32> = std::iter::from_fn(|| budget.reserve(1000)).collect();
+        let budget = Arc::new(Budget::new(10_000, 1, Arc::default()));
+        let costs: Vec<u32> = std::iter::from_fn(|| budget.reserve(0, 1000)).collect();
         assert_eq!(costs.len(), 7);
         let waiting = tokio::spawn({
             let budget = budget.clone();
@@ -80,11 +92,19 @@ mod tests {
         });
         tokio::task::yield_now().await;
         for cost in &costs[..3] {
-            budget.give_back(*cost);
+            budget.give_back(0, *cost);
         }
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        budget.give_back(costs[3]);
+        budget.give_back(0, costs[3]);
         assert!(waiting.await.is_ok());
+    }
+
+    #[test]
+    fn a_slow_disk_does_not_take_the_share_of_another() {
+        let budget = Budget::new(10_000, 2, Arc::default());
+        let slow = std::iter::from_fn(|| budget.reserve(0, 1000)).count();
+        assert_eq!((slow, budget.is_high()), (3, false));
+        assert!(budget.reserve(1, 1000).is_some());
     }
 }

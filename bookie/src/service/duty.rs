@@ -13,13 +13,20 @@ use crate::Duty;
 pub struct Held {
     reply: Option<ReplyTo>,
     budget: Arc<Budget>,
+    /// Whose share of the budget it takes.
+    shelf: usize,
     cost: u32,
     since: Instant,
 }
 
 impl Held {
-    pub fn new(reply: ReplyTo, budget: Arc<Budget>, cost: u32, since: Instant) -> Held {
-        Held { reply: Some(reply), budget, cost, since }
+    pub fn new(reply: ReplyTo, budget: Arc<Budget>, (shelf, cost): (usize, u32), since: Instant) -> Held {
+        Held { reply: Some(reply), budget, shelf, cost, since }
+    }
+
+    /// What it takes of the budget.
+    pub fn cost(&self) -> u32 {
+        self.cost
     }
 
     fn count(&self, outcome: &Outcome) {
@@ -57,6 +64,6 @@ impl Duty for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.budget.give_back(self.cost);
+        self.budget.give_back(self.shelf, self.cost);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use net::gather;
 use protocol::LedgerId;
 use protocol::bookie::{Refusal, Request};
 use tokio::sync::{mpsc, oneshot};
@@ -43,8 +44,7 @@ pub enum Work {
     Close(oneshot::Sender<()>),
 }
 
-/// How much waits for metadata at most: ledgers, each with the requests that came meanwhile (bounded by what may be in
-/// flight).
+/// How many ledgers wait for metadata at most.
 const PARKED: usize = 4096;
 
 /// What a shelf's loop shares with the rest of the bookie.
@@ -62,6 +62,8 @@ pub struct Around {
     pub plenty: Arc<AtomicBool>,
     /// While set, data of any ledger may be lost: unknown ledgers take no adds.
     pub limbo_all: Arc<AtomicBool>,
+    /// How many bytes may wait for metadata: a part of what may be in flight, so that others go on meanwhile.
+    pub parked_limit: u64,
     /// How long a turn takes: simulations give the disk its time here.
     pub turn: Option<Arc<dyn Fn() -> Duration + Send + Sync>>,
 }
@@ -70,13 +72,14 @@ pub struct Keeper {
     shelf: Shelf<Held>,
     around: Around,
     parked: BTreeMap<LedgerId, Vec<(Request, Held)>>,
+    parked_bytes: u64,
     /// Told after the next commit.
     told: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl Keeper {
     pub fn new(shelf: Shelf<Held>, around: Around) -> Keeper {
-        Keeper { shelf, around, parked: BTreeMap::new(), told: Vec::new() }
+        Keeper { shelf, around, parked: BTreeMap::new(), parked_bytes: 0, told: Vec::new() }
     }
 
     /// Serves until the queue is closed, the shelf is told to close, or it fails. After an error nothing that it had
@@ -194,7 +197,7 @@ impl Keeper {
     fn commit(&mut self) -> Result<(), Error> {
         if self.shelf.has_work() || self.shelf.stopped().is_some() {
             let began = Instant::now();
-            let committed = self.shelf.commit()?;
+            let committed = gather(|| self.shelf.commit())?;
             let metrics = &self.around.metrics;
             metrics.commit_time.record_time(began.elapsed());
             metrics.group_entries.record(committed.entries);
@@ -224,19 +227,26 @@ impl Keeper {
         if self.around.limbo_all.load(Ordering::Relaxed) {
             return held.answer(Err(Refusal::Fenced));
         }
+        let bytes = self.parked_bytes + u64::from(held.cost());
+        if bytes > self.around.parked_limit {
+            return held.answer(Err(Refusal::TooManyRequests));
+        }
         if let Some(waiting) = self.parked.get_mut(&ledger) {
+            self.parked_bytes = bytes;
             return waiting.push((add, held));
         }
         if self.parked.len() >= PARKED || self.around.questions.send((self.around.number, ledger)).is_err() {
             return held.answer(Err(Refusal::TooManyRequests));
         }
         self.around.metrics.first_adds.add(1);
+        self.parked_bytes = bytes;
         self.parked.insert(ledger, vec![(add, held)]);
         self.around.metrics.parked.set(self.parked.len() as u64);
     }
 
     fn admitted(&mut self, ledger: LedgerId, admission: Admission) -> Result<(), Error> {
         let waiting = self.parked.remove(&ledger).unwrap_or_default();
+        self.parked_bytes -= waiting.iter().map(|(_, held)| u64::from(held.cost())).sum::<u64>();
         self.around.metrics.parked.set(self.parked.len() as u64);
         let admission = match self.around.limbo_all.load(Ordering::Relaxed) {
             true => Err(Refusal::Fenced),

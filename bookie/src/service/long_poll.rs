@@ -15,7 +15,7 @@ use super::duty::Held;
 use super::reading::ReadQueue;
 use crate::Duty;
 use crate::metrics::Metrics;
-use crate::shelf::Reader;
+use crate::shelf::{Lookup, Reader};
 
 /// A client that asks for longer is answered after this.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -139,14 +139,12 @@ fn answer(poll: Poll, reader: &Reader, reads: &ReadQueue) {
     let Poll { request, held, ledger, previous } = poll;
     let Request::Read { entry, options, .. } = request else { return };
     let lac = reader.max_lac(ledger);
-    let entry = match (entry.is_none(), lac > previous) {
-        (true, false) => {
-            // Nothing new: an empty body says so, and says nothing of what is stored.
-            return held.answer(Ok(Answer::Entry { body: Bytes::new(), max_lac: Some(lac) }));
-        }
-        (true, true) => previous.next(),
-        (false, _) => entry,
-    };
+    let entry = if entry.is_none() { previous.next() } else { entry };
+    let absent = matches!(reader.lookup(ledger, entry), Ok(Lookup::NoEntry | Lookup::Unknown));
+    if lac <= previous || absent {
+        // Nothing new, or nothing of it here: an empty body says so, and denies nothing.
+        return held.answer(Ok(Answer::Entry { body: Bytes::new(), max_lac: Some(lac) }));
+    }
     let options = ReadOptions { previous_lac: None, wait_ms: 0, ..options };
     reads.push(Request::Read { ledger, entry, options }, held);
 }

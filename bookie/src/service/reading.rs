@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use net::gather;
 use protocol::bookie::{Refusal, Request};
 
 use super::duty::Held;
@@ -35,7 +36,7 @@ impl ReadQueue {
     /// Serves until the queue is closed. Several may serve one queue.
     pub async fn serve(self: Arc<ReadQueue>, reader: Reader) {
         while let Some(taken) = self.waiting.take(AT_ONCE).await {
-            answer_all(taken, &reader);
+            gather(|| answer_all(taken, &reader));
         }
     }
 }

@@ -47,54 +47,53 @@ impl Core {
     }
 
     fn take(&self, request: Request, reply: ReplyTo, since: Instant, work: &mut [Vec<Work>]) {
-        let Some(cost) = self.budget.reserve(body_of(&request)) else {
-            self.metrics.pushed_back.add(1);
-            return reply.answer(Err(Failure::Refused(Refusal::TooManyRequests)));
+        let refuse = |reply: ReplyTo, refusal| {
+            self.metrics.others_refused.add(1);
+            reply.answer(Err(Failure::Refused(refusal)));
         };
-        let held = Held::new(reply, self.budget.clone(), cost, since);
         if let Some(refusal) = self.refused(&request) {
-            return held.answer(Err(refusal));
+            return refuse(reply, refusal);
         }
-        match way(&request) {
-            Way::Space => held.answer(Ok(Answer::Info {
-                free: if self.is_writable() { self.space.free.load(Ordering::Relaxed) } else { 0 },
-                total: self.space.total.load(Ordering::Relaxed),
-            })),
-            Way::Keeper(ledger) => match self.placement.find_or_choose(ledger) {
-                Ok(shelf) => match work.get_mut(shelf) {
-                    Some(work) => work.push(Work::Serve(request, held)),
-                    None => held.answer(Err(Refusal::Io)),
-                },
-                Err(refusal) => held.answer(Err(refusal)),
-            },
-            Way::Reader(ledger) => self.read(ledger, request, held),
-            Way::LongPoll(ledger) => match self.placement.find(ledger) {
-                Ok(Some(shelf)) => match self.shelves.get(shelf) {
-                    Some(shelf) => shelf.long_polls.wait(request, held, since),
-                    None => held.answer(Err(Refusal::Io)),
-                },
-                other => held.answer(Err(self.nowhere(other.err()))),
-            },
-        }
-    }
-
-    fn read(&self, ledger: LedgerId, request: Request, held: Held) {
-        let shelf = match self.placement.find(ledger) {
-            Ok(Some(shelf)) => shelf,
-            other => return held.answer(Err(self.nowhere(other.err()))),
+        let way = way(&request);
+        let place = match way {
+            Way::Space => return reply.answer(Ok(self.how_full())),
+            Way::Keeper(ledger) => self.placement.find_or_choose(ledger),
+            Way::Reader(ledger) | Way::LongPoll(ledger) => self.find(ledger),
         };
-        let Some(shelf) = self.shelves.get(shelf) else { return held.answer(Err(Refusal::Io)) };
-        self.metrics.reads_cold.add(1);
-        shelf.reads.push(request, held);
+        let (number, shelf) = match place.and_then(|n| Ok((n, self.shelves.get(n).ok_or(Refusal::Io)?))) {
+            Ok(found) => found,
+            Err(refusal) => return refuse(reply, refusal),
+        };
+        let Some(cost) = self.budget.reserve(number, body_of(&request)) else {
+            self.metrics.pushed_back.add(1);
+            return refuse(reply, Refusal::TooManyRequests);
+        };
+        let held = Held::new(reply, self.budget.clone(), (number, cost), since);
+        match way {
+            Way::Keeper(_) => match work.get_mut(number) {
+                Some(work) => work.push(Work::Serve(request, held)),
+                None => held.answer(Err(Refusal::Io)),
+            },
+            Way::LongPoll(_) => shelf.long_polls.wait(request, held, since),
+            Way::Reader(_) | Way::Space => {
+                self.metrics.reads_cold.add(1);
+                shelf.reads.push(request, held);
+            }
+        }
     }
 
-    /// No disk here knows the ledger.
-    fn nowhere(&self, failed: Option<Refusal>) -> Refusal {
-        match failed {
-            Some(refusal) => refusal,
-            None if self.limbo_all.load(Ordering::Relaxed) => Refusal::Unknown,
-            None => Refusal::NoLedger,
-        }
+    fn how_full(&self) -> Answer {
+        let free = if self.is_writable() { self.space.free.load(Ordering::Relaxed) } else { 0 };
+        Answer::Info { free, total: self.space.total.load(Ordering::Relaxed) }
+    }
+
+    /// The disk that has the ledger, for a read.
+    fn find(&self, ledger: LedgerId) -> Result<usize, Refusal> {
+        let nowhere = || match self.limbo_all.load(Ordering::Relaxed) {
+            true => Refusal::Unknown,
+            false => Refusal::NoLedger,
+        };
+        self.placement.find(ledger)?.ok_or_else(nowhere)
     }
 
     /// What no shelf needs to see.

@@ -49,6 +49,7 @@ pub struct Surroundings {
 struct Member {
     volume: Volume,
     disk: Uuid,
+    is_new: bool,
     doubtful: bool,
 }
 
@@ -60,6 +61,14 @@ struct Opened {
     in_limbo: bool,
 }
 
+/// Everything opened and written, and nothing running yet.
+struct Prepared {
+    hold: Hold,
+    claim: Claim,
+    epoch: u64,
+    shelves: Vec<Opened>,
+}
+
 pub(super) async fn start(
     settings: Settings,
     volumes: Vec<Volume>,
@@ -68,48 +77,54 @@ pub(super) async fn start(
 ) -> Result<Bookie, Error> {
     settings.check().map_err(Error::Config)?;
     let mut rng = StdRng::seed_from_u64(surroundings.seed);
+    let prepared = prepare(&settings, volumes, &ledgers, &mut rng).await?;
+    Ok(assemble(settings, ledgers, prepared, surroundings.run))
+}
+
+/// Decides whether to serve; opens the disks; makes doubt durable; takes the name. In this order.
+async fn prepare(
+    settings: &Settings,
+    volumes: Vec<Volume>,
+    ledgers: &Ledgers,
+    rng: &mut StdRng,
+) -> Result<Prepared, Error> {
     let found = look(&volumes)?;
-    let id =
-        found.iter().find_map(|found| found.identity.as_ref()).map_or(&settings.id, |i| &i.bookie).clone();
-    let (mut claim, known) = Claim::read(&ledgers, &id).await?;
+    let on_disk = found.iter().find_map(|found| found.identity.as_ref());
+    let id = on_disk.map_or(&settings.id, |identity| &identity.bookie).clone();
+    let (mut claim, known) = Claim::read(ledgers, &id).await?;
     let verdict = judge(&found, &known, &id, settings.on_lost_data)?;
     for suspicion in &verdict.suspicions {
         tracing::warn!(bookie = %id, "{suspicion}; serving in limbo until what should be here is here again");
     }
     let names: Vec<String> = volumes.iter().map(|volume| volume.name.clone()).collect();
-    let members = members(volumes, &verdict, &mut rng);
-    let disks: Vec<Uuid> = members.iter().map(|member| member.disk).collect();
-    for (member, is_new) in members.iter().zip(verdict.disks.iter().map(Option::is_none)) {
-        if is_new {
-            let blank = Identity {
-                bookie: id.clone(),
-                cluster: known.cluster.clone(),
-                disk: member.disk,
-                disks: vec![member.disk],
-                incarnation: 0,
-                epoch: 0,
-            };
-            blank.store(&*member.volume.disk).map_err(Error::disk("writing the identity"))?;
-        }
+    let members = members(volumes, &verdict, rng);
+    let hold = Hold {
+        id: id.clone(),
+        cluster: known.cluster.clone(),
+        disks: members.iter().map(|member| member.disk).collect(),
+        incarnation: verdict.incarnation,
+    };
+    for member in members.iter().filter(|member| member.is_new) {
+        hold.identity(member.disk, 0)
+            .store(&*member.volume.disk)
+            .map_err(Error::disk("writing the identity"))?;
     }
-    let mut opened = Vec::new();
+    let mut shelves = Vec::new();
     for member in members {
-        opened.push(open(member, &settings, disks.len(), rng.random())?);
+        shelves.push(open(member, settings, hold.disks.len(), rng.random())?);
     }
-    let limbo = doubt(&mut opened, &verdict)?;
+    doubt(&mut shelves, &verdict)?;
     // Only now, with the doubt on disk, may the disks look as new as they should be.
-    let hold =
-        Hold { id: id.clone(), cluster: known.cluster.clone(), disks, incarnation: verdict.incarnation };
-    hold.write(opened.iter().map(|opened| &*opened.disk), verdict.epoch)?;
+    hold.write(shelves.iter().map(|shelf| &*shelf.disk), verdict.epoch)?;
     let cookie = Cookie {
-        bookie: id.clone(),
+        bookie: id,
         journal_dirs: names.join(","),
         ledger_dirs: names,
         index_dirs: None,
         instance_id: known.cluster,
     };
     claim.take(&cookie, &hold.membership(verdict.epoch)).await?;
-    Ok(assemble(settings, ledgers, hold, claim, verdict.epoch, opened, limbo, surroundings.run))
+    Ok(Prepared { hold, claim, epoch: verdict.epoch, shelves })
 }
 
 /// A bookie's hold on its name: what it writes to its disks and to metadata with each epoch.
@@ -128,17 +143,20 @@ impl Hold {
     /// Writes the epoch to all disks. Metadata MUST hear of it only afterwards.
     pub fn write<'a>(&self, disks: impl Iterator<Item = &'a dyn Disk>, epoch: u64) -> Result<(), Error> {
         for (disk, uuid) in disks.zip(&self.disks) {
-            let identity = Identity {
-                bookie: self.id.clone(),
-                cluster: self.cluster.clone(),
-                disk: *uuid,
-                disks: self.disks.clone(),
-                incarnation: self.incarnation,
-                epoch,
-            };
-            identity.store(disk).map_err(Error::disk("writing the identity"))?;
+            self.identity(*uuid, epoch).store(disk).map_err(Error::disk("writing the identity"))?;
         }
         Ok(())
+    }
+
+    fn identity(&self, disk: Uuid, epoch: u64) -> Identity {
+        Identity {
+            bookie: self.id.clone(),
+            cluster: self.cluster.clone(),
+            disk,
+            disks: self.disks.clone(),
+            incarnation: self.incarnation,
+            epoch,
+        }
     }
 }
 
@@ -162,7 +180,7 @@ fn members(volumes: Vec<Volume>, verdict: &Verdict, rng: &mut StdRng) -> Vec<Mem
         let known = verdict.disks.get(folder).copied().flatten();
         let new = uuid::Builder::from_random_bytes(rng.random()).into_uuid();
         let doubtful = verdict.is_stale(folder) || (known.is_none() && verdict.lost_something());
-        members.push(Member { volume, disk: known.unwrap_or(new), doubtful });
+        members.push(Member { volume, disk: known.unwrap_or(new), is_new: known.is_none(), doubtful });
     }
     members
 }
@@ -202,7 +220,7 @@ fn tell(name: &str, report: &StartReport) {
 }
 
 /// Makes doubt durable: from here on nothing is denied by these shelves.
-fn doubt(opened: &mut [Opened], verdict: &Verdict) -> Result<bool, Error> {
+fn doubt(opened: &mut [Opened], verdict: &Verdict) -> Result<(), Error> {
     if verdict.lost_something() && !opened.iter().any(|opened| opened.doubtful)
         // A disk is gone and none has come for it: one of the others has to remember that.
         && let Some(first) = opened.first_mut()
@@ -213,69 +231,43 @@ fn doubt(opened: &mut [Opened], verdict: &Verdict) -> Result<bool, Error> {
         opened.shelf.order(Order::LimboAll)?;
         drop(opened.shelf.commit()?);
     }
-    Ok(opened.iter().any(|opened| opened.doubtful))
+    Ok(())
 }
 
-#[allow(clippy::too_many_arguments)]
-fn assemble(
-    settings: Settings,
-    ledgers: Ledgers,
-    hold: Hold,
-    claim: Claim,
-    epoch: u64,
-    opened: Vec<Opened>,
-    limbo: bool,
-    run: Run,
-) -> Bookie {
+fn assemble(settings: Settings, ledgers: Ledgers, prepared: Prepared, run: Run) -> Bookie {
+    let Prepared { hold, claim, epoch, shelves } = prepared;
     let alarm = Alarm::default();
     let mut lanes = Lanes::new(run, alarm.clone());
     let metrics: Arc<Metrics> = Arc::default();
     let budgets = Budgets::of(settings.memory);
-    let limbo_all = Arc::new(AtomicBool::new(limbo));
+    let limbo_all = Arc::new(AtomicBool::new(shelves.iter().any(|shelf| shelf.doubtful)));
+    metrics.limbo_all.set(u64::from(shelves.iter().any(|shelf| shelf.doubtful)));
     let (questions, asked) = mpsc::unbounded_channel();
-    let (mut handles, mut keepers, mut readers) = (Vec::new(), Vec::new(), Vec::new());
-    let count = opened.len();
-    for (number, Opened { shelf, disk, doubtful, .. }) in opened.into_iter().enumerate() {
-        let handle = ShelfHandle {
-            queue: Arc::default(),
-            reads: ReadQueue::new(budgets.cold_reads / count),
-            flushes: Arc::default(),
-            long_polls: LongPolls::new(budgets.long_polls / count, metrics.clone()),
-            disk,
-            writable: Arc::new(AtomicBool::new(true)),
-            plenty: Arc::new(AtomicBool::new(true)),
-            doubtful,
-        };
-        let around = Around {
-            number,
-            queue: handle.queue.clone(),
-            reads: handle.reads.clone(),
-            flushes: handle.flushes.clone(),
-            questions: questions.clone(),
-            long_polls: handle.long_polls.clone(),
-            metrics: metrics.clone(),
-            writable: handle.writable.clone(),
-            plenty: handle.plenty.clone(),
-            limbo_all: limbo_all.clone(),
-            turn: lanes.turn(),
-        };
-        readers.push(shelf.reader());
-        keepers.push(Keeper::new(shelf, around));
-        handles.push(handle);
-    }
-    let admitter = Admitter {
-        ledgers: ledgers.clone(),
-        me: hold.id.clone(),
-        limit: settings.metadata_timeout,
-        shelves: handles.iter().map(|handle| handle.queue.clone()).collect(),
+    let handles: Vec<ShelfHandle> =
+        shelves.iter().map(|shelf| handle(shelf, &budgets, shelves.len(), &metrics)).collect();
+    let readers = shelves.iter().map(|opened| opened.shelf.reader()).collect();
+    let around = |number: usize, handle: &ShelfHandle| Around {
+        number,
+        queue: handle.queue.clone(),
+        reads: handle.reads.clone(),
+        flushes: handle.flushes.clone(),
+        questions: questions.clone(),
+        long_polls: handle.long_polls.clone(),
+        metrics: metrics.clone(),
+        writable: handle.writable.clone(),
+        plenty: handle.plenty.clone(),
+        limbo_all: limbo_all.clone(),
+        parked_limit: budgets.in_flight / 4 / handles.len() as u64,
+        turn: lanes.turn(),
     };
+    let arounds: Vec<Around> = handles.iter().enumerate().map(|(n, handle)| around(n, handle)).collect();
     let core = Arc::new(Core {
         id: hold.id.clone(),
         incarnation: hold.incarnation,
         ledgers,
-        shelves: handles,
         placement: Placement::new(readers, budgets.ledgers),
-        budget: Arc::new(Budget::new(budgets.in_flight, metrics.clone())),
+        budget: Arc::new(Budget::new(budgets.in_flight, handles.len(), metrics.clone())),
+        shelves: handles,
         metrics,
         alarm,
         limbo_all,
@@ -286,14 +278,28 @@ fn assemble(
         settings,
     });
     life::space::look(&core);
-    for (number, keeper) in keepers.into_iter().enumerate() {
-        serve_shelf(&core, &mut lanes, number, keeper);
+    for (opened, around) in shelves.into_iter().zip(arounds) {
+        serve_shelf(&core, &mut lanes, around.number, Keeper::new(opened.shelf, around));
     }
-    lanes.task(admitter.run(asked));
+    let queues = core.shelves.iter().map(|shelf| shelf.queue.clone()).collect();
+    lanes.task(Admitter::of(&core, queues).run(asked));
     lanes.task(life::registration::keep(core.clone()));
     lanes.task(life::space::watch(core.clone()));
     lanes.background("upkeep".into(), upkeep::run(core.clone(), hold, claim, epoch));
     Bookie { core, _lanes: parking_lot::Mutex::new(lanes) }
+}
+
+fn handle(opened: &Opened, budgets: &Budgets, shelves: usize, metrics: &Arc<Metrics>) -> ShelfHandle {
+    ShelfHandle {
+        queue: Arc::default(),
+        reads: ReadQueue::new(budgets.cold_reads / shelves),
+        flushes: Arc::default(),
+        long_polls: LongPolls::new(budgets.long_polls / shelves, metrics.clone()),
+        disk: opened.disk.clone(),
+        writable: Arc::new(AtomicBool::new(true)),
+        plenty: Arc::new(AtomicBool::new(true)),
+        doubtful: opened.doubtful,
+    }
 }
 
 /// Gives a shelf its lanes.
