@@ -80,6 +80,11 @@ pub enum Refused {
     Unreadable { folder: usize, why: String },
     #[error("{0}. This bookie is told to refuse (on_lost_data): put the data back, or let it serve in limbo")]
     LostData(Suspicion),
+    #[error(
+        "the data folders hold bookie {found}, and this process is set up as {configured}, which is another bookie of \
+         the cluster: disks may have been swapped. Give each bookie its own disks, or start this one as {found}"
+    )]
+    Swapped { found: BookieId, configured: BookieId },
     #[error("no data folder was given")]
     NoFolder,
 }

@@ -1,5 +1,6 @@
 //! What a bookie tells metadata of itself while it lives: that it is here, whether it takes adds, how full it is.
 
+pub(crate) mod draining;
 pub(crate) mod registration;
 pub(crate) mod space;
 

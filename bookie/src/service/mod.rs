@@ -76,6 +76,8 @@ pub(crate) struct Core {
     /// Data of any ledger may be lost: nothing is denied, and no unknown ledger takes adds.
     pub limbo_all: Arc<AtomicBool>,
     pub stopping: AtomicBool,
+    /// Its operator wants it emptied.
+    pub draining: AtomicBool,
     pub registered: AtomicBool,
     pub leaving: watch::Sender<Leaving>,
     pub space: Space,
@@ -239,6 +241,7 @@ impl Core {
     /// Whether new ledgers may be put here.
     pub fn is_writable(&self) -> bool {
         !self.stopping.load(Ordering::Relaxed)
+            && !self.draining.load(Ordering::Relaxed)
             && !self.limbo_all.load(Ordering::Relaxed)
             && self.shelves.iter().any(|shelf| shelf.writable.load(Ordering::Relaxed))
     }
@@ -256,6 +259,8 @@ impl Core {
             "data may be lost here: comparing with metadata"
         } else if !registered {
             "not registered in metadata yet"
+        } else if self.draining.load(Ordering::Relaxed) {
+            "read-only: it is being drained"
         } else if !writable {
             "read-only: no disk has room"
         } else {

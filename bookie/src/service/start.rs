@@ -92,6 +92,11 @@ async fn prepare(
     let on_disk = found.iter().find_map(|found| found.identity.as_ref());
     let id = on_disk.map_or(&settings.id, |identity| &identity.bookie).clone();
     let (mut claim, known) = Claim::read(ledgers, &id).await?;
+    // A volume keeps its name under another host name, unless that is somebody's: clients that dial by name would take
+    // its answers for the other's.
+    if id != settings.id && Claim::read(ledgers, &settings.id).await?.1.cookie {
+        return Err(Refused::Swapped { found: id, configured: settings.id.clone() }.into());
+    }
     let verdict = judge(&found, &known, &id, settings.on_lost_data)?;
     for suspicion in &verdict.suspicions {
         tracing::warn!(bookie = %id, "{suspicion}; serving in limbo until what should be here is here again");
@@ -272,6 +277,7 @@ fn assemble(settings: Settings, ledgers: Ledgers, prepared: Prepared, run: Run) 
         alarm,
         limbo_all,
         stopping: AtomicBool::new(false),
+        draining: AtomicBool::new(false),
         registered: AtomicBool::new(false),
         leaving: tokio::sync::watch::Sender::new(life::Leaving::default()),
         space: Default::default(),
@@ -284,6 +290,7 @@ fn assemble(settings: Settings, ledgers: Ledgers, prepared: Prepared, run: Run) 
     let queues = core.shelves.iter().map(|shelf| shelf.queue.clone()).collect();
     lanes.task(Admitter::of(&core, queues).run(asked));
     lanes.task(life::registration::keep(core.clone()));
+    lanes.task(life::draining::watch(core.clone()));
     lanes.task(life::space::watch(core.clone()));
     lanes.background("upkeep".into(), upkeep::run(core.clone(), hold, claim, epoch));
     Bookie { core, _lanes: parking_lot::Mutex::new(lanes) }

@@ -87,9 +87,10 @@ async fn a_flood_is_pushed_back_and_passes() -> Result<(), Error> {
     let mut world = World::new().await;
     world.open_ledger(7).await;
     let bookie = world.start().await?;
+    assert_eq!(add(&bookie, 7, 0).await, added());
     let inbox = Inbox::new();
     let payload = vec![1; 30_000];
-    let flood = (0..200)
+    let flood = (1..201)
         .map(|entry| (add_request(7, entry, &payload, AddOptions::default()), inbox.expect(entry as u64)));
     bookie.core.submit(flood.collect());
     assert!(bookie.is_busy());

@@ -176,13 +176,18 @@ async fn swapped_foreign_and_reused_disks_are_refused() -> Result<(), Error> {
     world.drives.push(other.drives[0].clone());
     let told = world.start().await.map(|_| ());
     assert!(matches!(told, Err(Error::Identity(Refused::OtherBookie { folder: 1, .. }))), "{told:?}");
+    let mut swapped = World::over(world.store.clone(), 0).await;
+    swapped.drives = other.drives.clone();
+    let told = swapped.start().await.map(|_| ());
+    assert!(matches!(told, Err(Error::Identity(Refused::Swapped { .. }))), "{told:?}");
     let mut elsewhere = World::new().await;
     elsewhere
         .ledgers
         .store()
         .txn(metadata::Txn::default().put(elsewhere.ledgers.scope().instance_id(), "x"))
         .await?;
-    elsewhere.drives = vec![world.drives[0].clone()];
+    world.drives.pop();
+    elsewhere.drives = world.drives.clone();
     let told = elsewhere.start().await.map(|_| ());
     assert!(matches!(told, Err(Error::Identity(Refused::OtherCluster { .. }))), "{told:?}");
     Ok(())

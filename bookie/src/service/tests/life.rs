@@ -150,3 +150,21 @@ async fn a_metadata_outage_does_not_stop_what_is_under_way() -> Result<(), Error
     assert!(bookie.health().ready);
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_bookie_that_is_drained_takes_no_new_ledgers_and_finishes_old_ones() -> Result<(), Error> {
+    let mut world = World::new().await;
+    world.open_ledger(7).await;
+    let bookie = world.start().await?;
+    assert_eq!(add(&bookie, 7, 0).await, added());
+    seconds(2).await;
+    let key = world.ledgers.scope().drain(bookie.id());
+    world.store.txn(metadata::Txn::default().put(key.clone(), "")).await?;
+    seconds(12).await;
+    assert_eq!(standing(&world).await, Some(Standing::Readonly));
+    assert_eq!(add(&bookie, 7, 1).await, added());
+    world.store.txn(metadata::Txn::default().delete(key)).await?;
+    seconds(12).await;
+    assert_eq!(standing(&world).await, Some(Standing::Writable));
+    Ok(())
+}
