@@ -86,7 +86,7 @@ impl Fetch {
     }
 
     /// Asks one more replica, if there is one.
-    pub fn next(&mut self) -> Option<Sent> {
+    pub fn ask(&mut self) -> Option<Sent> {
         let replica = self.asked;
         let member = *self.order.get(replica)?;
         self.asked += 1;

@@ -270,7 +270,7 @@ impl LedgerReader {
     }
 
     fn ask_next(&self, at: usize, fetch: &mut Fetch, inbox: &Arc<Inbox>) {
-        if let Some(Sent { replica, bookie, request }) = fetch.next() {
+        if let Some(Sent { replica, bookie, request }) = fetch.ask() {
             self.cluster.bookies.send(&bookie, request, inbox.expect((at as u64) << 8 | replica as u64));
         }
     }

@@ -26,6 +26,7 @@ use self::core::{Core, end_position};
 use self::owner::{Order, Owner};
 use self::ownership::{Linked, Ownership, StoredLink, Tip, read_links};
 use self::read::Readers;
+use super::format::Head;
 use super::{Doing, Entry, Epoch, Limits, Link, Log, LogName, Logs, Position, Progress, Refused};
 use crate::cluster::Cluster;
 use crate::drive::Driver;
@@ -33,6 +34,7 @@ use crate::error::{Ended, Error};
 use crate::layout::Layout;
 use crate::placement::Placement;
 use crate::quorum::{Members, Quorums};
+use crate::reader::{LedgerReader, ReadPatience};
 use crate::recovery::recover;
 use crate::writer::{End, Patience, Plan, Target};
 
@@ -80,7 +82,10 @@ impl ChainLogs {
         let mut links = read_links(cluster, name).await?;
         let stale = ownership.ready().await?;
         let (tip, end) = self.recover_last(&links).await?;
-        let base = tip.as_ref().map_or(Position::START, |tip| end_position(tip.link.link.base, end));
+        let base = match &tip {
+            Some(tip) => self.checked_end(tip, end).await?,
+            None => Position::START,
+        };
         let placement = cluster.place(settings.quorums, &Default::default()).await?;
         let made = ownership.create(&metadata_of(settings, &ownership, &placement, cluster.random())).await?;
         let tip = link_first(&ownership, tip, end, base, &made).await?;
@@ -118,6 +123,27 @@ impl ChainLogs {
             return Err(Error::Corrupt(format!("ledger {} is not closed after its recovery", ledger.id)));
         };
         Ok((Some(Tip { link: link.clone(), ledger }), End { last, length }))
+    }
+
+    /// Where a closed link ends, which its last entry has to say too: a ledger that was closed with a wrong length
+    /// would move all positions behind it.
+    async fn checked_end(&self, tip: &Tip, end: End) -> Result<Position, Error> {
+        let position = end_position(tip.link.link.base, end);
+        if end.last.is_none() {
+            return Ok(position);
+        }
+        let id = tip.ledger.id;
+        let reader = LedgerReader::of(&self.cluster, &tip.ledger, ReadPatience::default())?;
+        for found in reader.read(end.last, end.last, 1).await? {
+            let (_, entry) = Head::decode(&found.payload, || format!("entry {} of ledger {id}", end.last))?;
+            if entry.end() != position {
+                return Err(Error::Corrupt(format!(
+                    "ledger {id} was closed at {position}, but its last entry ends at {}",
+                    entry.end()
+                )));
+            }
+        }
+        Ok(position)
     }
 
     fn start(

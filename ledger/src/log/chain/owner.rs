@@ -17,7 +17,7 @@ use crate::cluster::Cluster;
 use crate::drive::Driver;
 use crate::error::{Ended, Error};
 use crate::log::Health;
-use crate::placement;
+use crate::placement::{self, Placement};
 use crate::quorum::Members;
 use crate::writer::Trouble;
 
@@ -303,6 +303,10 @@ impl Owner {
 
     async fn create(&self) -> Result<Next, Error> {
         let placement = self.cluster.place(self.settings.quorums, &self.avoided_now()).await?;
+        self.create_on(placement).await
+    }
+
+    async fn create_on(&self, placement: Placement) -> Result<Next, Error> {
         let metadata = metadata_of(&self.settings, &self.ownership, &placement, self.cluster.random());
         Ok(Next { ledger: self.ownership.create(&metadata).await?, absent: placement.absent })
     }
@@ -414,9 +418,7 @@ impl Owner {
                 core.set_health(reduced(core));
             });
         }
-        if !self.pause.is_zero() {
-            self.look_again_in(self.pause);
-        }
+        self.look_again_in(AGAIN);
     }
 
     /// Files for repair what the bookies of retired ledgers turned out to lack.
@@ -446,18 +448,24 @@ impl Owner {
             return self.look_again_at_ready();
         }
         self.ready_at = Instant::now() + AGAIN * 5;
-        match self.create().await {
-            Ok(next) if next.absent == Members::NONE => self.ready = Some(next),
-            Ok(next) => {
-                let discarded = self.ownership.discard(&[next.ledger.id]).await;
-                self.note(discarded);
-            }
+        match self.create_whole().await {
+            Ok(made) => self.ready = made,
             Err(error @ Error::Ended(_)) => self.note(Err(error)),
             Err(error) => {
                 tracing::info!(log = %self.ownership.name(), %error, "no ledger could be made ahead");
             }
         }
         self.look_again_at_ready();
+    }
+
+    /// A ledger of which no bookie is absent or to be avoided; `None` if there are too few for that.
+    async fn create_whole(&self) -> Result<Option<Next>, Error> {
+        let placement = self.cluster.place(self.settings.quorums, &self.avoided_now()).await?;
+        let avoided = self.avoided_now();
+        if placement.absent != Members::NONE || placement.ensemble.iter().any(|b| avoided.contains(b)) {
+            return Ok(None);
+        }
+        self.create_on(placement).await.map(Some)
     }
 
     fn look_again_at_ready(&mut self) {
