@@ -28,6 +28,8 @@ struct Arguments {
 enum Command {
     /// Keep ledgers: a storage process
     Bookie(role::config::Given),
+    /// Audit and repair, beside bookies that do not (Apache's, on etcd)
+    Autorecovery(role::autorecovery::Arguments),
     /// Look at a cluster, and change it
     Admin(admin::Arguments),
     /// Measure a cluster
@@ -42,6 +44,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Bookie(given) => given.resolve().and_then(|resolved| serve(resolved.checked()?)),
+        Command::Autorecovery(arguments) => logs::start("info", arguments.log_format)
+            .and_then(|()| on_threads(role::autorecovery::run(arguments))),
         Command::Admin(arguments) => tool(admin::run(arguments)),
         // Loader and sockets share a thread: there is no hop between an acknowledgement and its clock.
         Command::Bench(command) => tool(bench::run(command)),

@@ -2,14 +2,12 @@
 
 use clap::Subcommand;
 use metadata::registry::{BookieInfo, Standing};
-use metadata::{Compare, Txn, TxnOutcome, commit};
 use protocol::BookieId;
 use serde_json::json;
 
-use super::{Given, inspect, print_json, retained};
+use super::{Given, check, inspect, leaving, print_json, retained};
 use crate::cluster::Cluster;
 use crate::error::{Error, Outcome};
-use crate::output::say;
 use crate::table;
 
 #[derive(Subcommand)]
@@ -27,12 +25,11 @@ pub enum OfCluster {
     /// One bookie, and how many ledgers it keeps
     Info { bookie: BookieId },
     /// Empty a bookie: it gets no new ledgers, and repair moves what it keeps to others
-    Drain {
-        bookie: BookieId,
-        /// Stop emptying it
-        #[arg(long)]
-        cancel: bool,
-    },
+    Drain(leaving::Drain),
+    /// Give a bookie up that is down for good, and forget it once no ledger needs it
+    Decommission(leaving::Decommission),
+    /// Ask bookies what they hold, and name what is missing
+    Check(check::Check),
     /// Per segment of a running bookie: live bytes, and the ledgers that hold them
     WhyRetained { bookie: BookieId },
 }
@@ -47,8 +44,9 @@ pub async fn run(given: &Given, command: Command) -> Outcome {
     match command {
         OfCluster::List => list(given, &cluster).await,
         OfCluster::Info { bookie } => info(given, &cluster, &bookie).await,
-        OfCluster::Drain { bookie, cancel: false } => drain(&cluster, &bookie).await,
-        OfCluster::Drain { bookie, cancel: true } => cancel_drain(&cluster, &bookie).await,
+        OfCluster::Drain(wanted) => leaving::drain(given, &cluster, &wanted).await,
+        OfCluster::Decommission(wanted) => leaving::decommission(given, &cluster, &wanted).await,
+        OfCluster::Check(wanted) => check::run(given, &cluster, &wanted).await,
         OfCluster::WhyRetained { bookie } => retained::run(given, &cluster, &bookie).await,
     }
 }
@@ -147,40 +145,5 @@ async fn info(given: &Given, cluster: &Cluster, id: &BookieId) -> Outcome {
         ["of them open".into(), open.to_string()],
     ];
     table::print(["", ""], &rows);
-    Ok(())
-}
-
-async fn drain(cluster: &Cluster, id: &BookieId) -> Outcome {
-    let bookie = find(cluster, id).await?;
-    let others = cluster.bookies().await?.iter().filter(|b| b.takes_ledgers() && b.id != *id).count();
-    if bookie.draining {
-        say!("{id} is being drained already.");
-        return Ok(());
-    }
-    if others == 0 {
-        return Err(Error::Failed(format!("{id} is the only writable bookie: start another one first")));
-    }
-    let key = cluster.scope.drain(id);
-    let txn = Txn::default().compare(Compare::Absent(key.clone())).put(key, r#"{"v":1}"#);
-    // A conflict means that somebody else asked for the same a moment ago.
-    commit(&*cluster.store, txn).await.map_err(|error| Error::cannot(format!("drain {id}"), error))?;
-    say!(
-        "{id} gets no new ledgers; repair moves what it keeps to others. `stratamq admin bookie info {id}` shows how \
-         many ledgers are left; at 0 it can be decommissioned."
-    );
-    Ok(())
-}
-
-async fn cancel_drain(cluster: &Cluster, id: &BookieId) -> Outcome {
-    let key = cluster.scope.drain(id);
-    let failed = |error| Error::cannot(format!("stop draining {id}"), error);
-    loop {
-        let Some(now) = cluster.store.get(&key).await.map_err(failed)? else { break };
-        let txn = Txn::default().compare(Compare::Unchanged(key.clone(), now.modified)).delete(&key);
-        if let TxnOutcome::Done(_) = commit(&*cluster.store, txn).await.map_err(failed)? {
-            break;
-        }
-    }
-    say!("{id} is not being drained.");
     Ok(())
 }

@@ -159,6 +159,9 @@ async fn last_readable(cluster: &Cluster, reader: &LedgerReader, wanted: &Read) 
         Some(end) => end.last,
         None => reader.last_confirmed().await.map_err(failed)?,
     };
+    if confirmed.is_none() {
+        eprintln!("stratamq: nothing in ledger {} is confirmed", wanted.ledger);
+    }
     let last = wanted.to.map_or(confirmed, EntryId);
     if last > confirmed {
         let state = if reader.closed().is_some() { "it ends at" } else { "it is open, and confirmed up to" };

@@ -1,10 +1,13 @@
 //! `stratamq admin`: what an operator looks at and changes.
 
 mod bookie;
+mod check;
 mod cluster;
 mod entries;
 mod inspect;
+mod leaving;
 mod ledger;
+mod replication;
 mod retained;
 
 use std::sync::Arc;
@@ -35,12 +38,15 @@ enum Command {
     /// The cluster as a whole: init, check
     #[command(subcommand)]
     Cluster(cluster::Command),
-    /// Bookies: list, info, drain, inspect, why-retained
+    /// Bookies: list, info, drain, decommission, check, inspect, why-retained
     #[command(subcommand)]
     Bookie(bookie::Command),
     /// Ledgers: list, info, create, read, recover, delete
     #[command(subcommand)]
     Ledger(ledger::Command),
+    /// Repair: status, pause, resume, retry
+    #[command(subcommand)]
+    Replication(replication::Command),
 }
 
 /// What every admin command is given.
@@ -73,6 +79,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
     match arguments.command {
         Command::Cluster(command) => cluster::run(&given, command).await,
         Command::Bookie(command) => bookie::run(&given, command).await,
+        Command::Replication(command) => replication::run(&given, command).await,
         Command::Ledger(command) => ledger::run(&given, command).await,
     }
 }

@@ -30,10 +30,6 @@ settings! {
         /// What to do when data that this bookie had is gone (an empty, replaced or restored disk): limbo (it serves,
         /// says "I cannot tell" instead of "no", and is repaired) or refuse (it does not start).
         on_lost_data: OnLost = "limbo";
-        /// Threads per disk that read what is not in memory.
-        cold_readers: u64 = "2", from "1" to "64";
-        /// A metadata request that takes longer has failed.
-        metadata_timeout: Span = "5s", from "100ms" to "1m";
         /// A bookie that metadata has not heard of for so long counts as away.
         lease: Span = "10s", from "1s" to "10m";
         /// The index is flushed after this long at the latest, if anything was written.
@@ -50,6 +46,10 @@ settings! {
         scrub_rate: Rate = "8MB/s", from "64KB/s" to "10GB/s";
         /// Pause between two passes of that check.
         scrub_every: Span = "1d", from "1m" to "365d";
+        /// A bookie that is away for less than this is not lost: more than a restart takes. Counts where the auditor runs.
+        lost_bookie_grace: Span = "15m", from "1s" to "30d";
+        /// How fast this bookie copies ledgers that have lost one.
+        repair_rate: Rate = "32MB/s", from "64KB/s" to "10GB/s";
         /// Which log lines are written: error, warn, info, debug, trace, or a list such as info,net=debug.
         log: String = "info";
         /// How they are written: text for people, json for machines.

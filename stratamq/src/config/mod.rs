@@ -12,7 +12,7 @@ use std::fmt;
 
 pub use bookie::BookieSettings;
 pub use key::Settings;
-pub use value::{LogFormat, MetadataUri, OnLost, Size, Span};
+pub use value::{LogFormat, MetadataUri, OnLost, Rate, Size, Span};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]

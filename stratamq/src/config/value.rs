@@ -250,7 +250,7 @@ macro_rules! from_str {
     };
 }
 
-from_str!(Size, Span, MetadataUri);
+from_str!(Size, Rate, Span, LogFormat, MetadataUri);
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use bookie::index::rocks::RocksIndex;
 use bookie::settings::{Budgets, OnLostData, Settings};
 use bookie::{Bookie, Reason, Run, Surroundings, Volume};
 use disk::real::Folder;
+use ledger::repair;
 use metadata::Ledgers;
 use net::http::{Http, Response};
 use net::server::Server;
@@ -15,7 +16,7 @@ use protocol::BookieId;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cluster;
+use crate::cluster::{self, Cluster};
 use crate::config::{BookieSettings, OnLost};
 use crate::error::{Error, Outcome};
 
@@ -34,7 +35,16 @@ pub async fn run(settings: BookieSettings) -> Outcome {
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|error| Error::cannot("watch for SIGTERM", error))?;
     let (store, scope) = cluster::open(&settings.metadata).await?;
-    let running = Running::start(&settings, Ledgers::new(store, scope, rand::random())).await?;
+    let ledgers = Ledgers::new(store.clone(), scope.clone(), rand::random());
+    let running = Running::start(&settings, ledgers).await?;
+    let cluster = Cluster::over(&settings.metadata, store, scope, net::client::Settings::default()).await?;
+    let repair = repair::Settings {
+        name: running.bookie.id().to_string(),
+        grace: settings.lost_bookie_grace.0,
+        bytes_per_second: settings.repair_rate.0,
+        ..repair::Settings::default()
+    };
+    let repair = repair::run_autorecovery(&cluster.client, &repair);
     tracing::info!(bookie = %running.bookie.id(), listen = %running.server.address(), "serving");
     let failed = tokio::select! {
         biased;
@@ -42,6 +52,7 @@ pub async fn run(settings: BookieSettings) -> Outcome {
         _ = terminate.recv() => None,
         _ = tokio::signal::ctrl_c() => None,
     };
+    drop(repair);
     match failed {
         Some(Reason::Failed(why)) => Err(Error::Failed(format!("the bookie has stopped: {why}"))),
         Some(Reason::Stopped) => Ok(()),
@@ -128,8 +139,6 @@ fn described(from: &BookieSettings) -> Outcome<Settings> {
             OnLost::Limbo => OnLostData::Limbo,
             OnLost::Refuse => OnLostData::Refuse,
         },
-        cold_readers: from.cold_readers as usize,
-        metadata_timeout: from.metadata_timeout.0,
         lease: from.lease.0,
         flush_every: from.flush_every.0,
         gc_every: from.gc_every.0,

@@ -1,5 +1,6 @@
 //! What the subcommands do.
 
+pub mod autorecovery;
 pub mod bookie;
 pub mod config;
 pub mod quickstart;
