@@ -32,7 +32,7 @@ pub(crate) async fn tcp(wire: Wire, settings: Settings) -> (Arc<Toy>, Arc<Tcp>, 
 
 impl World {
     async fn tcp(wire: Wire) -> World {
-        let settings = Settings { timeout: Duration::from_millis(500), ..Settings::default() };
+        let settings = Settings { timeout: Duration::from_secs(30), ..Settings::default() };
         let (toy, bookies, bookie, server) = tcp(wire, settings).await;
         World { toy, bookies, bookie, server: Some(server) }
     }

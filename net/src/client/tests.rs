@@ -41,8 +41,8 @@ async fn an_unanswered_request_times_out_and_its_late_reply_harms_nobody() {
 
 #[tokio::test]
 async fn a_late_plain_read_is_not_taken_for_a_fencing_one() {
-    // On v2 their replies look alike. Another request keeps the connection alive.
-    let patient = Settings { timeout: Duration::from_millis(400), ..settings() };
+    // On v2 their replies look alike.
+    let patient = Settings { timeout: Duration::from_secs(10), ..settings() };
     let (toy, tcp, bookie, _server) = tcp(Wire::V2, patient).await;
     assert_eq!(ask(&*tcp, &bookie, add(7, 0, 5)).await, added());
     toy.hold();
@@ -139,7 +139,7 @@ async fn a_silent_peer_is_given_up() {
         assert!(matches!(reply, Err(Failure::TimedOut | Failure::Unreachable)), "{reply:?}");
         let (mut socket, _) = listener.accept().await.unwrap();
         let mut all = Vec::new();
-        let closed = tokio::time::timeout(Duration::from_secs(2), socket.read_to_end(&mut all)).await;
+        let closed = tokio::time::timeout(Duration::from_secs(30), socket.read_to_end(&mut all)).await;
         assert!(closed.is_ok(), "{wire:?}: the connection is still open");
     }
 }
@@ -209,7 +209,7 @@ async fn one_may_send_from_inside_an_answer() {
             me: me.clone(),
         });
         tcp.send(&bookie, add(7, 0, 100), ReplyTo::new(chain.clone(), 0));
-        tokio::time::timeout(Duration::from_secs(5), chain.done.notified()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(30), chain.done.notified()).await.unwrap();
     }
 }
 
