@@ -17,6 +17,8 @@ const MOST: usize = 256 * 1024;
 pub(crate) struct Receive {
     socket: OwnedReadHalf,
     buffer: BytesMut,
+    /// What the buffer takes, its used up front included.
+    allocated: usize,
     /// What usually comes at once.
     usual: usize,
     pub max_frame: usize,
@@ -34,15 +36,13 @@ pub(crate) enum Read {
 
 impl Receive {
     pub fn new(socket: OwnedReadHalf, max_frame: usize) -> Receive {
-        Receive { socket, buffer: BytesMut::new(), usual: FIRST, max_frame, skip: 0 }
+        Receive { socket, buffer: BytesMut::new(), allocated: 0, usual: FIRST, max_frame, skip: 0 }
     }
 
     /// Waits until there is something to read. While it waits with nothing received, it holds no buffer. Safe to
     /// cancel.
     pub async fn ready(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
-        }
+        self.shrink();
         self.socket.readable().await
     }
 
@@ -53,9 +53,26 @@ impl Receive {
         self.usual.max(missing.min(self.buffer.len()))
     }
 
-    /// Reads once, without waiting.
-    pub fn read(&mut self) -> io::Result<Read> {
-        self.buffer.reserve(self.room());
+    /// What is held in memory.
+    pub fn held(&self) -> usize {
+        self.allocated
+    }
+
+    /// Moves the beginning of a frame out of a buffer that is much larger than it.
+    pub fn shrink(&mut self) {
+        if self.allocated > 2 * self.buffer.len() + FIRST || self.buffer.is_empty() {
+            self.buffer = BytesMut::from(&self.buffer[..]);
+            self.allocated = self.buffer.capacity();
+        }
+    }
+
+    /// Reads once, at most `room` bytes, without waiting.
+    pub fn read(&mut self, room: usize) -> io::Result<Read> {
+        let before = self.buffer.capacity();
+        self.buffer.reserve(room);
+        if self.buffer.capacity() > before {
+            self.allocated = self.buffer.capacity();
+        }
         // The socket's own read, unlike `try_read_buf`, knows that a short read has emptied it. Nobody is woken by
         // the waker given here: waiting is `ready`'s business.
         let mut now = Context::from_waker(Waker::noop());
@@ -78,7 +95,7 @@ impl Receive {
     pub async fn more(&mut self) -> io::Result<bool> {
         loop {
             self.ready().await?;
-            match self.read()? {
+            match self.read(self.room())? {
                 Read::Some => return Ok(true),
                 Read::None => {}
                 Read::End => return Ok(false),

@@ -18,6 +18,9 @@ use crate::pipe::Flushed;
 use crate::receive::{FIRST, Read, Receive};
 use crate::service::Pressure;
 
+/// What a connection reads at a time while there is no memory for what it usually reads.
+const LITTLE: usize = 8 * 1024;
+
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 enum End {
@@ -90,10 +93,13 @@ impl Session<'_> {
                 biased;
                 ready = self.receive.ready(), if reads => {
                     ready?;
-                    if !self.pay() {
-                        poor = true;
-                    } else if self.read()? == Pressure::Full {
-                        full = Some(conn.shared.service.room());
+                    match self.pay() {
+                        None => poor = true,
+                        Some(room) => {
+                            if self.read(room)? == Pressure::Full {
+                                full = Some(conn.shared.service.room());
+                            }
+                        }
                     }
                 }
                 writable = conn.writable(), if blocked => writable?,
@@ -109,20 +115,21 @@ impl Session<'_> {
         }
     }
 
-    /// Counts the room for the next read. False: all connections together hold too much.
-    fn pay(&mut self) -> bool {
-        let wanted = self.receive.room().saturating_sub(FIRST);
+    /// Counts the room for the next read, a little at least: the more frames can be completed, the more is freed.
+    /// `None`: all connections together hold too much.
+    fn pay(&mut self) -> Option<usize> {
         let budget = &self.conn.shared.budget;
-        if wanted > 0 && !budget.try_take(wanted) {
-            return false;
-        }
-        self.charged += wanted;
+        let usual = self.receive.room();
+        let room = [usual, usual.min(LITTLE)]
+            .into_iter()
+            .find(|room| budget.try_take(room.saturating_sub(FIRST)))?;
+        self.charged += room.saturating_sub(FIRST);
         budget.pass_on();
-        true
+        Some(room)
     }
 
-    fn read(&mut self) -> Result<Pressure, End> {
-        match self.receive.read()? {
+    fn read(&mut self, room: usize) -> Result<Pressure, End> {
+        match self.receive.read(room)? {
             Read::Some => {}
             Read::None => return Ok(Pressure::Room),
             Read::End => return Err(End::Closed),
@@ -139,7 +146,8 @@ impl Session<'_> {
             _ if self.left => None,
             _ => self.begun.or_else(|| Some(Instant::now())),
         };
-        let counted = partial.saturating_sub(FIRST);
+        self.receive.shrink();
+        let counted = self.receive.held().saturating_sub(FIRST);
         self.conn.shared.budget.take(counted);
         self.conn.shared.budget.give(std::mem::replace(&mut self.charged, counted));
         if self.intake.batch.is_empty() {
