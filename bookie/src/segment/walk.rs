@@ -44,6 +44,20 @@ pub fn read_now(file: &SegmentFile, offset: u32, length: usize) -> io::Result<Op
     Ok(Some(buffer.into()))
 }
 
+/// Writes the bytes that are there, so that the next sync covers them whatever became of an earlier one.
+pub fn write_again(file: &SegmentFile, from: u32, to: u32) -> io::Result<()> {
+    let mut at = from;
+    while at < to {
+        let bytes = read(file, at, CHUNK.min((to - at) as usize))?;
+        if bytes.is_empty() {
+            break;
+        }
+        file.file.write_at(u64::from(at), &[io::IoSlice::new(&bytes)])?;
+        at = at.saturating_add(bytes.len() as u32);
+    }
+    Ok(())
+}
+
 /// The group that begins at `offset`, if one does.
 pub fn header_at(file: &SegmentFile, offset: u32) -> io::Result<Option<Found>> {
     Ok(of_file(file, offset, &read(file, offset, GROUP_HEADER)?))

@@ -378,8 +378,8 @@ impl<D: Duty> Start<D> {
         };
         // A rebuild of a large disk must not gather all of it in memory.
         if shelf.flush_due() {
-            file.file.sync().map_err(Error::disk("syncing a segment"))?;
-            shelf.flush_now()?;
+            self.make_durable()?;
+            self.shelf.flush_now()?;
         }
         Ok(())
     }
@@ -432,7 +432,8 @@ impl<D: Duty> Start<D> {
     fn finish(mut self) -> Result<(Shelf<D>, StartReport), Error> {
         self.reconcile_files()?;
         let clean = self.last_flags & CLEAN != 0 && self.report.torn.is_none() && self.lost.is_none();
-        self.sync_tail()?;
+        self.make_durable()?;
+        self.shelf.shared.segments.disk().sync_folder().map_err(Error::disk("syncing names"))?;
         self.open_end()?;
         let shelf = &mut self.shelf;
         shelf.boot += 1;
@@ -500,19 +501,26 @@ impl<D: Duty> Start<D> {
         Ok(())
     }
 
-    /// What was read may still be in the page cache only.
-    fn sync_tail(&mut self) -> Result<(), Error> {
+    /// Makes durable what was replayed. Above the last mark it may be in the page cache only, and even there be taken
+    /// for written (a sync that failed cleans its pages): so it is written again, the same bytes to the same place.
+    fn make_durable(&mut self) -> Result<(), Error> {
         if planted::on(Bug::ReplayedTailNotSynced) {
             return Ok(());
         }
-        let from = self.shelf.checkpoint.end.segment;
-        let to = self.shelf.log.next.segment;
-        for id in self.files.iter().filter(|id| (from..=to).contains(*id)) {
-            if let Ok(file) = self.shelf.shared.segments.open(*id) {
-                file.file.sync().map_err(Error::disk("syncing a segment"))?;
+        let (acked, end) = (self.shelf.log.acked, self.shelf.log.next);
+        let from = self.shelf.checkpoint.end.segment.min(acked.segment);
+        let files = self.files.iter().filter(|id| (from..=end.segment).contains(*id));
+        for id in files.copied().collect::<Vec<_>>() {
+            let Ok(file) = self.shelf.shared.segments.open(id) else { continue };
+            let first = if id == acked.segment { acked.offset } else { SEGMENT_HEADER as u32 };
+            let last = if id == end.segment { end.offset } else { file.size };
+            if id >= acked.segment {
+                walk::write_again(&file, first, last)
+                    .map_err(Error::disk("writing a segment's tail again"))?;
             }
+            file.file.sync().map_err(Error::disk("syncing a segment"))?;
         }
-        self.shelf.log.acked = self.shelf.log.next;
+        self.shelf.log.acked = end;
         Ok(())
     }
 

@@ -35,6 +35,8 @@ enum Op {
     Delete(i64),
     Kill,
     Power(u64),
+    /// The n-th sync from now fails; the machine goes on.
+    SyncFails(u64),
     /// The power fails during the n-th call from now.
     PowerAt(u64, u64),
     LoseIndex,
@@ -58,6 +60,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => ledger.prop_map(Op::Delete),
         1 => Just(Op::Kill),
         1 => any::<u64>().prop_map(Op::Power),
+        1 => (0..10u64).prop_map(Op::SyncFails),
         2 => (0..30u64, any::<u64>()).prop_map(|(calls, dice)| Op::PowerAt(calls, dice)),
         1 => Just(Op::LoseIndex),
         1 => Just(Op::Close),
@@ -101,13 +104,23 @@ struct Test {
     flush: Option<Flush>,
     /// The power will fail by itself; what the index keeps then.
     armed: Option<u64>,
+    /// A sync will fail, or has failed.
+    sync_fails: bool,
 }
 
 impl Test {
     fn new(seed: u64) -> Test {
         let mut machine = Machine::new(seed);
         let it = machine.start();
-        Test { machine, it, ledgers: BTreeMap::new(), waiting: Vec::new(), flush: None, armed: None }
+        Test {
+            machine,
+            it,
+            ledgers: BTreeMap::new(),
+            waiting: Vec::new(),
+            flush: None,
+            armed: None,
+            sync_fails: false,
+        }
     }
 
     fn ledger(&mut self, ledger: i64) -> &mut Promised {
@@ -156,6 +169,10 @@ impl Test {
                 self.machine.lose_power(dice);
                 self.restart();
             }
+            Op::SyncFails(calls) => {
+                self.machine.device.fail(Call::Sync, calls, Fault::Io);
+                self.sync_fails = true;
+            }
             Op::PowerAt(calls, dice) => {
                 if self.armed.is_none() {
                     self.machine.device.fail(Call::Any, calls, Fault::Power);
@@ -171,8 +188,9 @@ impl Test {
         }
         self.settle();
         if self.it.shelf.stopped().is_some() {
-            assert!(self.armed.is_some(), "stopped for no reason: {:?}", self.it.shelf.stopped());
-            self.machine.lose_power(self.armed.unwrap_or(0));
+            let expected = self.armed.is_some() || self.sync_fails;
+            assert!(expected, "stopped for no reason: {:?}", self.it.shelf.stopped());
+            self.crash();
             self.restart();
         }
     }
@@ -311,8 +329,16 @@ impl Test {
         }
     }
 
+    /// Ends the process by whatever fault is waiting.
+    fn crash(&mut self) {
+        match self.armed {
+            Some(dice) => self.machine.lose_power(dice),
+            None => self.machine.kill(),
+        }
+    }
+
     fn close(&mut self) {
-        let unarmed = self.armed.is_none();
+        let unarmed = self.armed.is_none() && !self.sync_fails;
         self.commit();
         self.settle();
         self.finish_flush();
@@ -329,10 +355,7 @@ impl Test {
                 promised.kept.extend(written);
             }
         }
-        match self.armed {
-            Some(dice) => self.machine.lose_power(dice),
-            None => self.machine.kill(),
-        }
+        self.crash();
         self.restart();
     }
 
@@ -352,8 +375,9 @@ impl Test {
                     break;
                 }
                 Err(error) => {
-                    let dice = self.armed.take().unwrap_or_else(|| panic!("no start: {error}"));
-                    self.machine.lose_power(dice);
+                    assert!(self.armed.is_some() || self.sync_fails, "no start: {error}");
+                    self.crash();
+                    self.armed = None;
                 }
             }
         }
@@ -413,8 +437,9 @@ fn run(seed: u64, ops: Vec<Op>) {
         test.run(op);
     }
     test.machine.device.heal();
-    if test.armed.take().is_some() {
+    if test.armed.is_some() || test.sync_fails {
         test.machine.lose_power(seed);
+        (test.armed, test.sync_fails) = (None, false);
         test.restart();
     }
     test.check_usage();

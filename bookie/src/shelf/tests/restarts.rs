@@ -164,3 +164,23 @@ fn a_foreign_disk_is_refused() {
     machine.index.wipe();
     assert!(matches!(machine.try_start(), Err(crate::Error::Foreign { .. })));
 }
+
+#[test]
+fn what_a_failed_sync_left_in_the_page_cache_is_made_durable_before_it_counts() {
+    for seed in 0..30 {
+        let mut machine = Machine::new(seed);
+        let mut it = machine.start();
+        assert_eq!(it.ask(add(1, 0, 700)), ADDED);
+        machine.device.fail(Call::Sync, 0, Fault::Io);
+        assert_eq!(it.ask(add(1, 1, 700)), None);
+        machine.kill();
+        let mut it = machine.start();
+        let again = it.ask(add(1, 1, 700));
+        assert_eq!(again, ADDED);
+        machine.lose_power(seed);
+        let mut it = machine.start();
+        assert!(!it.report.limbo, "{:?}", it.report);
+        assert_eq!(it.ask(read(1, 0)), entry(1, 0, 700));
+        assert_eq!(it.ask(read(1, 1)), entry(1, 1, 700));
+    }
+}
