@@ -1,0 +1,92 @@
+//! Faults on real processes. STRATAMQ names the binary under test.
+//!
+//! `faults run [PART OF A NAME]` runs every case once; `faults soak --minutes N` goes on choosing cases at random;
+//! `faults write` is the writer that both start.
+
+mod access;
+mod bad_input;
+mod cases;
+mod checker;
+mod cluster;
+mod entry;
+mod http;
+mod load;
+mod network;
+mod process;
+mod roles;
+mod suite;
+mod volume;
+mod writer;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use rand::seq::IndexedRandom;
+use tokio::time::Instant;
+
+use crate::suite::{Case, Count};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Every case once, or those whose name contains the text.
+    Run { only: Option<String> },
+    /// Cases chosen at random for so long; stops at the first that fails.
+    Soak {
+        #[arg(long, default_value_t = 60)]
+        minutes: u64,
+        /// Only cases whose name contains this.
+        only: Option<String>,
+    },
+    /// The writer process of the cases.
+    Write(writer::Arguments),
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match Cli::parse().what {
+        What::Run { only } => finish(run(&chosen(only)).await),
+        What::Soak { minutes, only } => finish(soak(&chosen(only), minutes).await),
+        What::Write(arguments) => match writer::write(arguments).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn chosen(only: Option<String>) -> Vec<Case> {
+    let all = cases::all().into_iter().chain(bad_input::all());
+    all.filter(|case| only.as_ref().is_none_or(|part| case.name.contains(part))).collect()
+}
+
+async fn run(cases: &[Case]) -> Count {
+    let mut count = Count::default();
+    for case in cases {
+        count.run(case).await;
+    }
+    count
+}
+
+async fn soak(cases: &[Case], minutes: u64) -> Count {
+    let end = Instant::now() + Duration::from_secs(minutes * 60);
+    let mut count = Count::default();
+    while Instant::now() < end && count.failed == 0 {
+        let Some(case) = cases.choose(&mut rand::rng()) else { break };
+        count.run(case).await;
+    }
+    count
+}
+
+fn finish(count: Count) -> ExitCode {
+    println!("{} passed, {} failed", count.passed, count.failed);
+    if count.failed == 0 && count.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
