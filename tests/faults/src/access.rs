@@ -4,14 +4,19 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use ledger::Cluster;
+use ledger::log::chain::{ChainLogs, ChainSettings};
 use ledger::log::{Link, Log, LogName, Logs};
 use ledger::quorum::Quorums;
 use metadata::Ledgers;
 use net::Dns;
 use net::client::{Settings, Tcp};
 
-async fn logs(_uri: &str) -> Result<ledger::log::memory::MemoryLogs> {
-    anyhow::bail!("stub")
+async fn logs(uri: &str) -> Result<ChainLogs> {
+    let (store, scope) = metadata::cluster::open(uri).await?;
+    let bookies = Arc::new(Tcp::new(Arc::new(Dns), Settings::default()));
+    let cluster = Cluster::new(bookies, Ledgers::new(store, scope, rand::random()), rand::random());
+    let owner = format!("faults-{}", std::process::id());
+    Ok(ChainLogs::new(cluster, ChainSettings::new(&owner, Quorums::new(3, 3, 2)?)))
 }
 
 /// Takes a log over, as its owner.

@@ -86,13 +86,13 @@ impl Raw {
         Ok(self.answer().await?.0)
     }
 
-    /// Waits until the bookie closes the connection; fails if it says something, or does not.
-    pub async fn must_close(&mut self, within: Duration) -> Result<()> {
-        let mut byte = [0];
-        match timeout(within, self.stream.read(&mut byte)).await {
-            Ok(Ok(0) | Err(_)) => Ok(()),
-            Ok(Ok(_)) => bail!("the bookie answered instead of closing the connection"),
-            Err(_) => bail!("the connection is still open after {within:?}"),
+    /// Waits until the bookie closes the connection, or answers that it does not do it.
+    pub async fn must_refuse(&mut self) -> Result<()> {
+        match timeout(PATIENCE, self.answer()).await.context("neither an answer nor an end in 10 s")? {
+            Ok((Code::OK, _)) => bail!("the bookie did it"),
+            Ok(_) => Ok(()),
+            Err(error) if error.downcast_ref::<std::io::Error>().is_some() => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }

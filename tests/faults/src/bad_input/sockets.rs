@@ -26,7 +26,7 @@ pub async fn garbage() -> Result<()> {
     }
     let mut client = Raw::connect(&bookie).await?;
     client.send(b"GET / HTTP/1.1\r\nHost: bookie\r\n\r\n").await?;
-    client.must_close(Duration::from_secs(5)).await?;
+    client.must_refuse().await?;
     must_serve(&bookie, LEDGER).await?;
     ensure!(cluster.bookie(&bookie)?.exited()?.is_none(), "garbage ended the bookie");
     Ok(())

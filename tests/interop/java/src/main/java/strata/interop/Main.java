@@ -14,7 +14,7 @@ public final class Main {
 
     private Main() { }
 
-    public static void main(String[] arguments) {
+    public static void main(String[] arguments) throws Exception {
         Drivers.register();
         String side = arguments[0];
         String only = arguments.length > 4 ? arguments[4] : "";
