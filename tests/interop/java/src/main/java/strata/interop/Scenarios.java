@@ -27,5 +27,10 @@ final class Scenarios {
         Map.entry("advanced writer", new AdvancedWriter()),
         Map.entry("large entries", new LargeEntries()),
         Map.entry("custom metadata", new CustomMetadata()),
+        Map.entry("ours reads Java's ledger", new OursReadsJava()),
+        Map.entry("ours reads and recovers Java's fragments", new OursReadsFragments()),
+        Map.entry("ours recovers while Java writes", new OursRecoversJava()),
+        Map.entry("Java reads and recovers ours", new JavaReadsOurs()),
+        Map.entry("Java recovers while ours writes", new JavaFencesOurs()),
         Map.entry("replicate by Apache", new ReplicateByApache()));
 }

@@ -2,6 +2,7 @@ package strata.interop;
 
 import java.io.File;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -65,30 +66,53 @@ final class World implements AutoCloseable {
     }
 
     private void cluster(String verb, String id) throws Exception {
-        output(clusterScript, verb, clusterDir, id);
+        output("", clusterScript, verb, clusterDir, id);
     }
 
     /** Runs our command line and gives what it printed. */
     String stratamq(String... arguments) throws Exception {
-        List<String> command = new ArrayList<>();
-        command.add(System.getenv("STRATAMQ"));
-        command.addAll(Arrays.asList(arguments));
-        return output(command.toArray(String[]::new));
+        return stratamqWith("", arguments);
     }
 
-    private static String output(String... command) throws Exception {
+    /** The same, with something to read on standard input. */
+    String stratamqWith(String input, String... arguments) throws Exception {
+        return output(input, ours(arguments));
+    }
+
+    /** Starts our command line, and leaves it to the scenario; it is killed in the end. */
+    Process startStratamq(String... arguments) throws Exception {
+        Process process = new ProcessBuilder(ours(arguments)).redirectOutput(ProcessBuilder.Redirect.DISCARD).start();
+        opened.add(process::destroyForcibly);
+        return process;
+    }
+
+    private static String[] ours(String... arguments) {
+        String binary = System.getenv("STRATAMQ");
+        Check.that(binary != null && !binary.isEmpty(), "STRATAMQ does not name our binary");
+        List<String> command = new ArrayList<>(List.of(binary));
+        command.addAll(Arrays.asList(arguments));
+        return command.toArray(String[]::new);
+    }
+
+    private static String output(String input, String... command) throws Exception {
+        File in = File.createTempFile("interop", ".in");
         File out = File.createTempFile("interop", ".out");
+        File errors = File.createTempFile("interop", ".err");
         try {
-            Process process = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(out).start();
+            Files.writeString(in.toPath(), input);
+            Process process = new ProcessBuilder(command).redirectInput(in).redirectError(errors).redirectOutput(out).start();
             if (!process.waitFor(90, TimeUnit.SECONDS)) {
                 process.destroyForcibly();
                 throw new AssertionError(String.join(" ", command) + " did not end in 90 s");
             }
-            String text = java.nio.file.Files.readString(out.toPath());
-            Check.that(process.exitValue() == 0, "%s: exit code %d: %s", String.join(" ", command), process.exitValue(), text);
+            String text = Files.readString(out.toPath());
+            Check.that(process.exitValue() == 0, "%s: exit code %d: %s", String.join(" ", command), process.exitValue(),
+                Files.readString(errors.toPath()));
             return text;
         } finally {
+            in.delete();
             out.delete();
+            errors.delete();
         }
     }
 
