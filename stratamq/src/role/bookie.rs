@@ -36,8 +36,9 @@ pub async fn run(settings: BookieSettings) -> Outcome {
         signal(SignalKind::terminate()).map_err(|error| Error::cannot("watch for SIGTERM", error))?;
     let (store, scope) = cluster::open(&settings.metadata).await?;
     let ledgers = Ledgers::new(store.clone(), scope.clone(), rand::random());
-    let running = Running::start(&settings, ledgers).await?;
+    // Before anything is written to disk: a cluster that is half formatted is refused here.
     let cluster = Cluster::over(&settings.metadata, store, scope, net::client::Settings::default()).await?;
+    let running = Running::start(&settings, ledgers).await?;
     let repair = repair::Settings {
         name: running.bookie.id().to_string(),
         grace: settings.lost_bookie_grace.0,

@@ -1,6 +1,7 @@
 //! Bookies in network namespaces of their own, behind one bridge, so that the network between any two can be cut.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
 
@@ -21,21 +22,8 @@ pub enum Cut {
 
 /// One bridge with an address for this process and etcd, and a namespace for each bookie. Dropped, all is gone.
 pub struct Network {
-    tag: String,
-    subnet: String,
-    namespaces: Vec<String>,
-}
-
-fn ip(arguments: &str) -> Result<()> {
-    run(Command::new("ip").args(arguments.split(' '))).map(|_| ())
-}
-
-impl Network {
-    pub fn new() -> Result<Network> {
-        let pid = std::process::id();
-        let network = Network {
-            tag: format!("st{}", pid % 100_000),
-            subnet: format!("10.213.{}", pid % 250 + 1),
+            tag: format!("st{}x{n}", pid % 100_000),
+            subnet: format!("10.213.{}", (pid + n) % 250 + 1),
             namespaces: vec![],
         };
         ip(&format!("link add {0}br type bridge", network.tag))?;

@@ -28,16 +28,24 @@ async fn must_refuse(
     Ok(())
 }
 
+/// A bookie that is given another's disk beside its own. (Given nothing but that disk it would be that bookie.)
 pub async fn foreign_disk() -> Result<()> {
     let (mut cluster, first) = one().await?;
     must_serve(&first, 1).await?;
+    let second = cluster.new_member("")?;
+    cluster.start_bookie(&second.id).await?;
+    must_serve(&second.id, 2).await?;
     let theirs = cluster.members.get(&first).context("the first bookie")?.data.clone();
     cluster.kill_bookie(&first)?;
-    let second = cluster.new_member("")?;
-    must_refuse(&cluster, &second, &theirs, &[first.as_str()]).await?;
-    // Nothing of it was touched: its owner starts as before, and has what it had.
-    cluster.start_bookie(&first).await?;
-    must_serve(&first, 2).await
+    cluster.kill_bookie(&second.id)?;
+    let both = format!("{},{}", second.data.display(), theirs.display());
+    must_refuse(&cluster, &second, both.as_ref(), &[first.as_str()]).await?;
+    // Nothing was touched: both start as before, and have what they had.
+    for id in [&first, &second.id] {
+        cluster.start_bookie(id).await?;
+        must_serve(id, 3).await?;
+    }
+    Ok(())
 }
 
 pub async fn folder_in_use() -> Result<()> {

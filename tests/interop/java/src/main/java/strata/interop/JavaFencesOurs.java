@@ -1,6 +1,8 @@
 package strata.interop;
 
 import java.io.OutputStream;
+import java.util.HashSet;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import org.apache.bookkeeper.client.BookKeeper;
 import org.apache.bookkeeper.client.api.LedgerMetadata;
@@ -11,9 +13,9 @@ import org.apache.bookkeeper.client.api.ReadHandle;
 final class JavaFencesOurs implements Scenario {
     @Override
     public void run(World world) throws Exception {
+        Set<Long> before = open(world);
         Process writer = world.startStratamq(Ours.create(world));
         try (OutputStream lines = writer.getOutputStream()) {
-            long before = newest(world);
             lines.write(Ours.lines(20).getBytes());
             lines.flush();
             long ledger = appears(world, before);
@@ -32,26 +34,25 @@ final class JavaFencesOurs implements Scenario {
     }
 
     /** An open ledger that was not there before. */
-    private static long appears(World world, long known) throws Exception {
+    private static long appears(World world, Set<Long> known) throws Exception {
         for (int attempt = 0; attempt < 100; attempt++) {
-            long found = newest(world);
-            if (found != known) {
-                return found;
+            Set<Long> now = open(world);
+            now.removeAll(known);
+            if (!now.isEmpty()) {
+                return now.iterator().next();
             }
             Thread.sleep(100);
         }
         throw new AssertionError("our writer has made no ledger in 10 s");
     }
 
-    /** The one open ledger of this scenario, or -1. */
-    private static long newest(World world) throws Exception {
+    private static Set<Long> open(World world) throws Exception {
         BookKeeper client = world.client();
-        long found = -1;
+        Set<Long> found = new HashSet<>();
         try (ListLedgersResult ledgers = client.newListLedgersOp().execute().get(10, TimeUnit.SECONDS)) {
             for (long id : ledgers.toIterable()) {
-                LedgerMetadata metadata = client.getLedgerMetadata(id).get(10, TimeUnit.SECONDS);
-                if (metadata.getState() == LedgerMetadata.State.OPEN && metadata.getCtime() >= 0 && metadata.getCToken() != 0) {
-                    found = id;
+                if (client.getLedgerMetadata(id).get(10, TimeUnit.SECONDS).getState() == LedgerMetadata.State.OPEN) {
+                    found.add(id);
                 }
             }
         }
