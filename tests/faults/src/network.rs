@@ -22,6 +22,21 @@ pub enum Cut {
 
 /// One bridge with an address for this process and etcd, and a namespace for each bookie. Dropped, all is gone.
 pub struct Network {
+    tag: String,
+    subnet: String,
+    namespaces: Vec<String>,
+}
+
+fn ip(arguments: &str) -> Result<()> {
+    run(Command::new("ip").args(arguments.split(' '))).map(|_| ())
+}
+
+impl Network {
+    pub fn new() -> Result<Network> {
+        // A namespace goes some time after it is deleted: its names are not used again.
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let (pid, n) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let network = Network {
             tag: format!("st{}x{n}", pid % 100_000),
             subnet: format!("10.213.{}", (pid + n) % 250 + 1),
             namespaces: vec![],
