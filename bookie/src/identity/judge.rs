@@ -26,6 +26,8 @@ pub struct Known {
     pub disks: Vec<Uuid>,
     pub epoch: u64,
     pub incarnation: u64,
+    /// Up to which revision of metadata ledgers may have been lost here.
+    pub lost_until: i64,
 }
 
 /// Why a disk, or the bookie, may lack what it acknowledged.
@@ -213,7 +215,14 @@ mod tests {
     }
 
     fn known(disks: &[Uuid], epoch: u64) -> Known {
-        Known { cluster: "c".into(), cookie: epoch > 0, disks: disks.into(), epoch, incarnation: epoch }
+        Known {
+            cluster: "c".into(),
+            cookie: epoch > 0,
+            disks: disks.into(),
+            epoch,
+            incarnation: epoch,
+            lost_until: 0,
+        }
     }
 
     fn decide(found: &[Found], known: &Known) -> Result<Verdict, Refused> {

@@ -20,12 +20,15 @@ pub struct Membership {
     pub epoch: u64,
     /// UUIDs.
     pub disks: Vec<String>,
+    /// Ledgers that are as old as this revision of metadata may have been lost here; 0: none was.
+    #[serde(default)]
+    pub lost_until: i64,
 }
 
 impl Membership {
     pub fn new(incarnation: u64, epoch: u64, disks: &[Uuid]) -> Membership {
         let disks = disks.iter().map(Uuid::to_string).collect();
-        Membership { v: VERSION, incarnation, epoch, disks }
+        Membership { v: VERSION, incarnation, epoch, disks, lost_until: 0 }
     }
 
     pub fn encode(&self) -> Bytes {
@@ -80,6 +83,7 @@ impl Claim {
             cookie: cookie.is_some(),
             epoch: membership.as_ref().map_or(0, |m| m.epoch),
             incarnation: membership.as_ref().map_or(0, |m| m.incarnation),
+            lost_until: membership.as_ref().map_or(0, |m| m.lost_until),
             disks: membership.map(|m| parse(&key, &m.disks)).transpose()?.unwrap_or_default(),
         };
         let (cookie, membership) = (cookie.map(|c| c.modified), found.map(|f| f.modified));

@@ -10,6 +10,7 @@
 mod admission;
 mod alarm;
 mod budget;
+mod doubts;
 mod duty;
 mod keeper;
 mod lanes;
@@ -47,6 +48,7 @@ use crate::shelf::{Order, SegmentUse};
 use crate::{Error, SegmentId};
 use alarm::Alarm;
 use budget::Budget;
+use doubts::Doubts;
 pub(crate) use keeper::Work;
 use lanes::Lanes;
 use long_poll::LongPolls;
@@ -75,6 +77,7 @@ pub(crate) struct Core {
     pub alarm: Alarm,
     /// Data of any ledger may be lost: nothing is denied, and no unknown ledger takes adds.
     pub limbo_all: Arc<AtomicBool>,
+    pub doubts: Doubts,
     pub stopping: AtomicBool,
     /// Its operator wants it emptied.
     pub draining: AtomicBool,
@@ -230,6 +233,7 @@ impl Core {
 
     /// No lane does anything any more; what waits is dropped, and its askers hear that nothing is known.
     pub fn close(&self) {
+        self.doubts.close();
         for shelf in &self.shelves {
             shelf.queue.close();
             shelf.reads.close();

@@ -69,16 +69,29 @@ impl Core {
             return refuse(reply, Refusal::TooManyRequests);
         };
         let held = Held::new(reply, self.budget.clone(), (number, cost), since);
+        if self.doubts.is_due(self.placement.reader(number), &request) {
+            return self.doubts.push(number, request, held);
+        }
         match way {
             Way::Keeper(_) => match work.get_mut(number) {
                 Some(work) => work.push(Work::Serve(request, held)),
                 None => held.answer(Err(Refusal::Io)),
             },
             Way::LongPoll(_) => shelf.long_polls.wait(request, held, since),
-            Way::Reader(_) | Way::Space => {
+            Way::Reader(_) | Way::Space => self.read(number, request, held),
+        }
+    }
+
+    /// In the caller's task if that needs no disk, else in the shelf's read lane.
+    pub fn read(&self, number: usize, request: Request, held: Held) {
+        let now = self.placement.reader(number).and_then(|reader| reader.serve_now(&request));
+        match (now, self.shelves.get(number)) {
+            (Some(outcome), _) => held.answer(outcome),
+            (None, Some(shelf)) => {
                 self.metrics.reads_cold.add(1);
                 shelf.reads.push(request, held);
             }
+            (None, None) => held.answer(Err(Refusal::Io)),
         }
     }
 
@@ -93,7 +106,12 @@ impl Core {
             true => Refusal::Unknown,
             false => Refusal::NoLedger,
         };
-        self.placement.find(ledger)?.ok_or_else(nowhere)
+        match self.placement.find(ledger)? {
+            Some(shelf) => Ok(shelf),
+            // Metadata is asked first: it may be in limbo, and needs a place to be so.
+            None if self.doubts.lost_until() > 0 => self.placement.find_or_choose(ledger),
+            None => Err(nowhere()),
+        }
     }
 
     /// What no shelf needs to see.

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::admission::Admitter;
 use super::alarm::Alarm;
 use super::budget::Budget;
+use super::doubts::{self, Doubts};
 use super::duty::Held;
 use super::keeper::{Around, Keeper, flush_beside};
 use super::lanes::{Lanes, Run};
@@ -108,6 +109,7 @@ async fn prepare(
         cluster: known.cluster.clone(),
         disks: members.iter().map(|member| member.disk).collect(),
         incarnation: verdict.incarnation,
+        lost_until: known.lost_until,
     };
     for member in members.iter().filter(|member| member.is_new) {
         hold.identity(member.disk, 0)
@@ -138,11 +140,15 @@ pub(crate) struct Hold {
     pub cluster: String,
     pub disks: Vec<Uuid>,
     pub incarnation: u64,
+    /// See [`Membership::lost_until`].
+    pub lost_until: i64,
 }
 
 impl Hold {
     pub fn membership(&self, epoch: u64) -> Membership {
-        Membership::new(self.incarnation, epoch, &self.disks)
+        let mut membership = Membership::new(self.incarnation, epoch, &self.disks);
+        membership.lost_until = self.lost_until;
+        membership
     }
 
     /// Writes the epoch to all disks. Metadata MUST hear of it only afterwards.
@@ -276,6 +282,7 @@ fn assemble(settings: Settings, ledgers: Ledgers, prepared: Prepared, run: Run) 
         metrics,
         alarm,
         limbo_all,
+        doubts: Doubts::new(hold.lost_until, budgets.cold_reads),
         stopping: AtomicBool::new(false),
         draining: AtomicBool::new(false),
         registered: AtomicBool::new(false),
@@ -289,6 +296,7 @@ fn assemble(settings: Settings, ledgers: Ledgers, prepared: Prepared, run: Run) 
     }
     let queues = core.shelves.iter().map(|shelf| shelf.queue.clone()).collect();
     lanes.task(Admitter::of(&core, queues).run(asked));
+    lanes.task(doubts::resolve(core.clone()));
     lanes.task(life::registration::keep(core.clone()));
     lanes.task(life::draining::watch(core.clone()));
     lanes.task(life::space::watch(core.clone()));

@@ -36,7 +36,7 @@ pub(super) async fn run(core: &Core, hold: Hold, mut claim: Claim, mut epoch: u6
     }
 }
 
-fn fail(core: &Core, error: &Error) {
+pub(super) fn fail(core: &Core, error: &Error) {
     core.alarm.fail(error);
     core.close();
 }

@@ -1,7 +1,7 @@
 //! Out of limbo.
 //!
 //! First of all, if data of *any* ledger may be lost: metadata says which ledgers should be here; each of them goes into
-//! limbo by itself, and the others are free. Then, again and again: a ledger that is closed, and of which every entry
+//! limbo by itself, and the others are free. (A listing may leave some out: see [`crate::service`]'s doubts.) Then, again and again: a ledger that is closed, and of which every entry
 //! that should be here was read from the disk, is whole. What is missing is marked for repair, which copies it here.
 
 use std::sync::atomic::Ordering;
@@ -12,15 +12,29 @@ use protocol::{BookieId, EntryId, LedgerId};
 use tokio::time::sleep;
 
 use super::{PAGE, repair_mark};
-use crate::service::Core;
+use crate::identity::Claim;
+use crate::service::{Core, Hold};
 use crate::shelf::{Order, Reader};
 
 const RETRY: Duration = Duration::from_secs(1);
 /// How much is read at once when a ledger is checked.
 const STEP: u64 = 1 << 20;
 
-pub(super) async fn run(core: &Core) {
+/// From "any ledger" to "these ledgers", however long metadata takes. False if the bookie cannot go on.
+pub(super) async fn narrow_down(core: &Core, hold: &mut Hold, claim: &mut Claim, epoch: u64) -> bool {
     while core.limbo_all.load(Ordering::Relaxed) {
+        match remember(core, hold, claim, epoch).await {
+            Ok(()) => {}
+            Err(error @ crate::Error::Rival(_)) => {
+                super::epoch::fail(core, &error);
+                return false;
+            }
+            Err(error) => {
+                tracing::warn!(bookie = %core.id, %error, "metadata does not take note of the loss; trying again");
+                sleep(RETRY).await;
+                continue;
+            }
+        }
         match narrow(core).await {
             Ok(marked) => {
                 tracing::info!(bookie = %core.id, marked, "ledgers that should be here are in limbo")
@@ -31,6 +45,19 @@ pub(super) async fn run(core: &Core) {
             }
         }
     }
+    true
+}
+
+/// Notes, durably, that ledgers as old as now may have been lost: for those that the listing leaves out.
+async fn remember(core: &Core, hold: &mut Hold, claim: &mut Claim, epoch: u64) -> Result<(), crate::Error> {
+    let now = core.ledgers.store().range(&core.ledgers.scope().key("ledgers/"), None, 1).await?.revision;
+    hold.lost_until = hold.lost_until.max(now.0);
+    claim.advance(&hold.membership(epoch)).await?;
+    core.doubts.set(hold.lost_until);
+    Ok(())
+}
+
+pub(super) async fn run(core: &Core) {
     loop {
         sleep(core.settings.limbo_every).await;
         if let Err(error) = heal(core).await {
@@ -39,7 +66,6 @@ pub(super) async fn run(core: &Core) {
     }
 }
 
-/// From "any ledger" to "these ledgers".
 async fn narrow(core: &Core) -> Result<usize, Error> {
     let mut marked = 0;
     let mut after = None;

@@ -16,7 +16,10 @@ use crate::identity::Claim;
 use crate::service::{Core, Hold};
 
 /// All of it, until the bookie ends.
-pub(crate) async fn run(core: Arc<Core>, hold: Hold, claim: Claim, epoch: u64) {
+pub(crate) async fn run(core: Arc<Core>, mut hold: Hold, mut claim: Claim, epoch: u64) {
+    if !limbo::narrow_down(&core, &mut hold, &mut claim, epoch).await {
+        return;
+    }
     tokio::join!(
         epoch::run(&core, hold, claim, epoch),
         limbo::run(&core),

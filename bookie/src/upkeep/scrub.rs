@@ -55,6 +55,10 @@ async fn scrub(core: &Core, shelf: usize, segment: SegmentId) {
 pub(super) async fn note(core: &Core, shelf: usize, damaged: Damaged) {
     let mut ledgers: BTreeMap<LedgerId, Vec<EntryId>> = BTreeMap::new();
     for (ledger, entry) in damaged {
+        // A second look: a disk may fail a read once and not again.
+        if core.placement.reader(shelf).is_some_and(|reader| reader.read(ledger, entry).is_ok()) {
+            continue;
+        }
         ledgers.entry(ledger).or_default().push(entry);
     }
     for (ledger, entries) in ledgers {

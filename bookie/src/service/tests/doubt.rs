@@ -229,3 +229,27 @@ async fn an_unformatted_cluster_is_named_as_such() {
     let told = world.start().await.map(|_| ()).map_err(|error| error.to_string());
     assert!(told.as_ref().is_err_and(|text| text.contains("cluster init")), "{told:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_the_listing_left_out_is_not_denied() -> Result<(), Error> {
+    let faulty = Faulty::new().await;
+    let mut world = World::over(faulty.clone(), 1).await;
+    served(&mut world).await?;
+    world.drives[0].wipe();
+    faulty.omit_from_listings(true);
+    let bookie = world.start().await?;
+    seconds(5).await;
+    assert!(!bookie.core.limbo_all.load(std::sync::atomic::Ordering::Relaxed));
+    assert_eq!(read(&bookie, 7, 0).await, refused(Refusal::Unknown));
+    assert_eq!(fence(&bookie, 8).await, refused(Refusal::Unknown));
+    assert_eq!(add(&bookie, 8, 1).await, refused(Refusal::Fenced));
+    drop(bookie);
+    world.drives[0].lose_power();
+    // What came afterwards is known to be whole; so after another start.
+    let bookie = world.start().await?;
+    world.open_ledger(9).await;
+    assert_eq!(add(&bookie, 9, 0).await, added());
+    assert_eq!(read(&bookie, 9, 1).await, refused(Refusal::NoEntry));
+    assert_eq!(read(&bookie, 10, 0).await, refused(Refusal::NoLedger));
+    Ok(())
+}
