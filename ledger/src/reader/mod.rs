@@ -103,6 +103,13 @@ impl LedgerReader {
         }
     }
 
+    /// What the ledger's own writer knows of its end.
+    pub fn closed_at(&self, end: End) {
+        let mut view = self.view.lock();
+        view.closed = Some(end);
+        view.confirmed = end.last;
+    }
+
     fn learn(&self, stored: &Stored) -> Result<(), Error> {
         let layout = Arc::new(Layout::of(stored)?);
         let mut view = self.view.lock();

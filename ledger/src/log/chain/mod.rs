@@ -164,9 +164,16 @@ impl ChainLogs {
         let links = Arc::new(Mutex::new(links));
         let (orders, inbox) = mpsc::unbounded_channel();
         tokio::spawn(tick(Arc::downgrade(&driver), timer, patience));
-        let owner = Owner::new(self, ownership.clone(), &driver, links.clone(), tip);
+        let readers = Arc::new(Readers::new(cluster.clone()));
+        readers.made(base, &tip.ledger)?;
+        let owner = Owner::new(
+            self,
+            ownership.clone(),
+            &driver,
+            Shared { links: links.clone(), readers: readers.clone() },
+            tip,
+        );
         tokio::spawn(owner.run(inbox, wake));
-        let readers = Readers::new(cluster.clone());
         Ok(ChainLog { ownership, driver, links, orders, progress, readers })
     }
 }
@@ -245,7 +252,13 @@ struct ChainLog {
     links: Arc<Mutex<Vec<StoredLink>>>,
     orders: mpsc::UnboundedSender<Order>,
     progress: watch::Receiver<Progress>,
-    readers: Readers,
+    readers: Arc<Readers>,
+}
+
+/// What the log's handle and its owner's task both know.
+struct Shared {
+    links: Arc<Mutex<Vec<StoredLink>>>,
+    readers: Arc<Readers>,
 }
 
 impl ChainLog {

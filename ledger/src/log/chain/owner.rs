@@ -5,21 +5,20 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use metadata::Stored;
-use parking_lot::Mutex;
 use protocol::BookieId;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::core::{Core, Reason, Settled, end_position};
-use super::ownership::{Linked, Ownership, StoredLink, Tip};
-use super::{ChainLogs, ChainSettings, metadata_of, target_of};
+use super::ownership::{Linked, Ownership, Tip};
+use super::{ChainLogs, ChainSettings, Shared, metadata_of, target_of};
 use crate::cluster::Cluster;
 use crate::drive::Driver;
 use crate::error::{Ended, Error};
 use crate::log::Health;
 use crate::placement::{self, Placement};
 use crate::quorum::Members;
-use crate::writer::Trouble;
+use crate::writer::{End, Trouble};
 
 /// What the log's handle asks for.
 pub enum Order {
@@ -53,7 +52,7 @@ pub struct Owner {
     settings: Arc<ChainSettings>,
     ownership: Ownership,
     driver: Weak<Driver<Core>>,
-    links: Arc<Mutex<Vec<StoredLink>>>,
+    shared: Shared,
     tip: Tip,
     ready: Option<Next>,
     /// When to try again to make a ledger ahead.
@@ -75,7 +74,7 @@ impl Owner {
         logs: &ChainLogs,
         ownership: Ownership,
         driver: &Arc<Driver<Core>>,
-        links: Arc<Mutex<Vec<StoredLink>>>,
+        shared: Shared,
         tip: Tip,
     ) -> Owner {
         let now = Instant::now();
@@ -84,7 +83,7 @@ impl Owner {
             settings: logs.settings.clone(),
             ownership,
             driver: Arc::downgrade(driver),
-            links,
+            shared,
             tip,
             ready: None,
             ready_at: now,
@@ -347,18 +346,12 @@ impl Owner {
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         };
-        self.went_on(linked, &end);
-        Ok(())
+        self.went_on(linked, end)
     }
 
     /// The last ledger was closed by somebody else, behind what is acknowledged: begins again there, and gives up the
     /// ledger that was begun.
-    async fn begin_beyond(
-        &mut self,
-        old: &Tip,
-        end: crate::writer::End,
-        begun: Stored,
-    ) -> Result<Stored, Error> {
+    async fn begin_beyond(&mut self, old: &Tip, end: End, begun: Stored) -> Result<Stored, Error> {
         let next = loop {
             match self.create().await {
                 Ok(next) => break next,
@@ -389,7 +382,7 @@ impl Owner {
         Ok(next.ledger)
     }
 
-    fn went_on(&mut self, linked: Tip, end: &crate::writer::End) {
+    fn went_on(&mut self, linked: Tip, end: End) -> Answered {
         tracing::info!(
             log = %self.ownership.name(),
             from = %self.tip.ledger.id,
@@ -397,8 +390,10 @@ impl Owner {
             base = linked.link.link.base.0,
             "rolled"
         );
+        self.shared.readers.closed(self.tip.ledger.id, end);
+        self.shared.readers.made(linked.link.link.base, &linked.ledger)?;
         {
-            let mut links = self.links.lock();
+            let mut links = self.shared.links.lock();
             if end.last.is_none() {
                 links.pop();
             }
@@ -419,12 +414,13 @@ impl Owner {
             });
         }
         self.look_again_in(AGAIN);
+        Ok(())
     }
 
     /// Files for repair what the bookies of retired ledgers turned out to lack.
     async fn file(&mut self, settled: Vec<Settled>) {
         for settled in settled.into_iter().filter(|s| !s.missing.is_empty()) {
-            let linked = self.links.lock().iter().any(|s| s.link.ledger == settled.ledger);
+            let linked = self.shared.links.lock().iter().any(|s| s.link.ledger == settled.ledger);
             if !linked {
                 continue;
             }

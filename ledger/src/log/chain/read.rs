@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use metadata::Stored;
 use parking_lot::Mutex;
 use protocol::{EntryId, LedgerId};
 
@@ -13,7 +15,7 @@ use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::log::format::Head;
 use crate::log::{Entry, Position};
-use crate::reader::{LedgerEntry, LedgerReader};
+use crate::reader::{LedgerEntry, LedgerReader, ReadPatience};
 use crate::writer::End;
 
 /// Ledgers kept open, and known places in each.
@@ -23,6 +25,8 @@ const HINTS: usize = 1024;
 pub struct Readers {
     cluster: Cluster,
     open: Mutex<BTreeMap<LedgerId, Arc<OpenLink>>>,
+    /// Counts reads, to tell which link was not read for longest.
+    reads: AtomicU64,
 }
 
 struct OpenLink {
@@ -30,11 +34,26 @@ struct OpenLink {
     base: Position,
     /// Where entries begin: those that somebody may ask for next.
     hints: Mutex<BTreeMap<Position, EntryId>>,
+    last_read: AtomicU64,
 }
 
 impl Readers {
     pub fn new(cluster: Cluster) -> Readers {
-        Readers { cluster, open: Mutex::default() }
+        Readers { cluster, open: Mutex::default(), reads: AtomicU64::new(0) }
+    }
+
+    /// Opens a link that this owner just made, without asking the metadata store: while that is away, the log's own
+    /// ledgers can still be read.
+    pub fn made(&self, base: Position, ledger: &Stored) -> Result<(), Error> {
+        self.keep(base, LedgerReader::of(&self.cluster, ledger, ReadPatience::default())?);
+        Ok(())
+    }
+
+    /// A link that this owner has closed.
+    pub fn closed(&self, ledger: LedgerId, end: End) {
+        if let Some(link) = self.open.lock().get(&ledger) {
+            link.reader.closed_at(end);
+        }
     }
 
     pub async fn read(&self, log: &ChainLog, from: Position, max_bytes: usize) -> Result<Vec<Entry>, Error> {
@@ -67,17 +86,28 @@ impl Readers {
 
     async fn open(&self, stored: &StoredLink) -> Result<Arc<OpenLink>, Error> {
         let id = stored.link.ledger;
-        if let Some(link) = self.open.lock().get(&id) {
-            return Ok(link.clone());
-        }
-        let reader = LedgerReader::open(&self.cluster, id).await?;
-        let link = Arc::new(OpenLink { reader, base: stored.link.base, hints: Mutex::default() });
+        let known = self.open.lock().get(&id).cloned();
+        let link = match known {
+            Some(link) => link,
+            None => self.keep(stored.link.base, LedgerReader::open(&self.cluster, id).await?),
+        };
+        link.last_read.store(self.reads.fetch_add(1, Relaxed), Relaxed);
+        Ok(link)
+    }
+
+    /// Keeps a link open, in place of the one that was not read for longest.
+    fn keep(&self, base: Position, reader: LedgerReader) -> Arc<OpenLink> {
+        let last_read = AtomicU64::new(self.reads.load(Relaxed));
+        let id = reader.ledger();
+        let link = Arc::new(OpenLink { reader, base, hints: Mutex::default(), last_read });
         let mut open = self.open.lock();
         if open.len() >= OPEN {
-            open.pop_first();
+            let oldest = open.iter().min_by_key(|(_, link)| link.last_read.load(Relaxed));
+            let oldest = oldest.map(|(id, _)| *id);
+            oldest.map(|id| open.remove(&id));
         }
         open.insert(id, link.clone());
-        Ok(link)
+        link
     }
 }
 

@@ -31,7 +31,6 @@ mod striped {
     use super::*;
     crate::log_conformance!(|limits| async move {
         let model = Model::new(5, 2);
-        model.bookies.set(4, Mood::Down);
         Arc::new(ChainLogs::new(model.cluster.clone(), settings(4, 2, 2, limits))) as Arc<dyn Logs>
     });
 }
