@@ -128,9 +128,17 @@ impl Network {
         self.state.lock().bookies.insert(bookie.clone(), listener);
     }
 
-    pub fn hang_up(self: &Arc<Network>, bookie: &BookieId) {
-        self.state.lock().bookies.remove(bookie);
-        self.break_links(|(_, to)| to == bookie);
+    /// Nobody listens any more for this process.
+    pub fn hang_up(self: &Arc<Network>, process: &Process) {
+        let mut gone = Vec::new();
+        self.state.lock().bookies.retain(|bookie, listener| {
+            let stays = listener.process.id != process.id;
+            if !stays {
+                gone.push(bookie.clone());
+            }
+            stays
+        });
+        self.break_links(|(_, to)| gone.contains(to));
     }
 
     pub fn set_weather(&self, change: impl FnOnce(&mut Weather)) {

@@ -127,9 +127,10 @@ impl Node {
         match Bookie::start(settings, volumes, ledgers, self.surroundings(&world.chance)).await {
             Ok(bookie) => {
                 let bookie = Arc::new(bookie);
-                world.trace.note(&format!("{} serves", self.id));
+                world.trace.note(&format!("{} serves as {}", self.id, bookie.id()));
                 *slot.lock() = Some(bookie.clone());
-                world.network.listen(&self.id, &process, bookie.clone());
+                // Whose disks they are decides who it is, wherever it runs.
+                world.network.listen(bookie.id(), &process, bookie.clone());
                 let reason = bookie.stopped().await;
                 world.trace.note(&format!("{} has stopped: {reason}", self.id));
             }
@@ -150,7 +151,7 @@ impl Node {
 
     fn end(&self, world: &World, process: &Process, how: Ending) {
         process.kill();
-        world.network.hang_up(&self.id);
+        world.network.hang_up(process);
         for platter in self.platters() {
             match how {
                 Ending::Kill => platter.device.kill(),
