@@ -1,7 +1,7 @@
 //! The metadata store as processes see it: slow, out of reach, ambiguous, forgetful of watchers. Inside is the real
 //! embedded store on a simulated disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -60,12 +60,22 @@ struct State {
     moods: Moods,
     /// None while the store is down.
     inner: Option<Arc<dyn Store>>,
-    cut: std::collections::BTreeSet<ProcessId>,
+    cut: BTreeSet<ProcessId>,
     /// What the judge has been told is stored.
-    known: BTreeMap<String, (Revision, Bytes)>,
+    known: BTreeMap<String, Known>,
+    /// Keys that somebody wanted deleted and was not told: they may be gone.
+    perhaps_deleted: BTreeSet<String>,
     leases: BTreeMap<LeaseId, ProcessId>,
     /// Transactions to come, by whoever: how many pass before one meets its fate.
     fates: Vec<(u64, Fate)>,
+}
+
+/// What is stored under a key, as the judge knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    revision: Revision,
+    value: Bytes,
+    leased: bool,
 }
 
 /// One process's connection.
@@ -87,6 +97,7 @@ impl MetaStore {
             inner: None,
             cut: Default::default(),
             known: BTreeMap::new(),
+            perhaps_deleted: BTreeSet::new(),
             leases: BTreeMap::new(),
             fates: Vec::new(),
         };
@@ -150,7 +161,11 @@ impl MetaStore {
         let mut after: Option<String> = None;
         loop {
             let page = inner.range(self.scope.as_str(), after.as_deref(), 1000).await?;
-            stored.extend(page.entries.iter().map(|kv| (kv.key.clone(), (kv.modified, kv.value.clone()))));
+            stored.extend(page.entries.iter().map(|kv| {
+                let known =
+                    Known { revision: kv.modified, value: kv.value.clone(), leased: kv.lease.is_some() };
+                (kv.key.clone(), known)
+            }));
             match page.entries.last() {
                 Some(last) if page.more => after = Some(last.key.clone()),
                 _ => break,
@@ -160,52 +175,69 @@ impl MetaStore {
         Ok(())
     }
 
-    fn tell_changes(&self, stored: BTreeMap<String, (Revision, Bytes)>) {
-        let known = std::mem::replace(&mut self.state.lock().known, stored.clone());
-        for (key, (revision, value)) in &stored {
-            if known.get(key).is_none_or(|(before, _)| before != revision) {
-                self.judge.hear(|model| model.committed(&self.scope, key, Some(value)));
+    fn tell_changes(&self, stored: BTreeMap<String, Known>) {
+        let (known, perhaps_deleted) = {
+            let mut state = self.state.lock();
+            let known = std::mem::replace(&mut state.known, stored.clone());
+            (known, std::mem::take(&mut state.perhaps_deleted))
+        };
+        for (key, now) in &stored {
+            if known.get(key).is_none_or(|before| before.revision != now.revision) {
+                self.judge.hear(|model| model.committed(&self.scope, key, Some(&now.value), None));
             }
         }
-        for key in known.keys().filter(|key| !stored.contains_key(*key)) {
-            self.judge.hear(|model| model.committed(&self.scope, key, None));
+        for (key, before) in &known {
+            let kept = stored.get(key).is_some_and(|now| now.revision >= before.revision);
+            if !kept && !before.leased && !perhaps_deleted.contains(key) {
+                let text = format!("the metadata store was told of a change of {key}, answered, and lost it");
+                self.judge.hear(|model| model.violation("B5", text));
+            }
+            if !stored.contains_key(key) {
+                self.judge.hear(|model| model.committed(&self.scope, key, None, None));
+            }
         }
     }
 
     /// A transaction that was done at `revision`.
-    fn tell_txn(&self, txn: &Txn, revision: Revision) {
+    fn tell_txn(&self, txn: &Txn, revision: Revision, by: ProcessId) {
         for op in &txn.ops {
             let mut state = self.state.lock();
             match op {
-                Op::Put { key, value, .. } => {
+                Op::Put { key, value, lease } => {
                     // The store does things in order; answers may be heard out of order.
-                    if state.known.get(key).is_some_and(|(known, _)| *known >= revision) {
+                    if state.known.get(key).is_some_and(|known| known.revision >= revision) {
                         continue;
                     }
-                    state.known.insert(key.clone(), (revision, value.clone()));
+                    let known = Known { revision, value: value.clone(), leased: lease.is_some() };
+                    state.known.insert(key.clone(), known);
                     drop(state);
                     self.trace.note(&format!("metadata {}: {key} ({} bytes)", revision.0, value.len()));
-                    self.judge.hear(|model| model.committed(&self.scope, key, Some(value)));
+                    self.judge.hear(|model| model.committed(&self.scope, key, Some(value), Some(by)));
                 }
                 Op::Delete { key } => {
                     let was = state.known.remove(key).is_some();
                     drop(state);
                     self.trace.note(&format!("metadata {}: {key} deleted", revision.0));
                     if was {
-                        self.judge.hear(|model| model.committed(&self.scope, key, None));
+                        self.judge.hear(|model| model.committed(&self.scope, key, None, Some(by)));
                     }
                 }
             }
         }
     }
 
-    async fn apply(&self, txn: Txn) -> Result<TxnOutcome, Error> {
+    async fn apply(&self, txn: Txn, by: ProcessId) -> Result<TxnOutcome, Error> {
         let Some(inner) = self.inner() else {
             return Err(Error::Unavailable("simulated: the store is down".into()));
         };
+        let deletes = txn.ops.iter().filter_map(|op| match op {
+            Op::Delete { key } => Some(key.clone()),
+            Op::Put { .. } => None,
+        });
+        self.state.lock().perhaps_deleted.extend(deletes);
         let outcome = inner.txn(txn.clone()).await;
         if let Ok(TxnOutcome::Done(revision)) = &outcome {
-            self.tell_txn(&txn, *revision);
+            self.tell_txn(&txn, *revision, by);
         }
         outcome
     }
@@ -259,12 +291,13 @@ impl Client {
         self.store.trace.note(&format!("a transaction's sender is not told that it is {fate:?}"));
         match fate {
             Fate::Lost => {}
-            Fate::Done => drop(self.store.apply(txn).await),
+            Fate::Done => drop(self.store.apply(txn, self.process.id).await),
             Fate::DoneLater => {
                 let (store, delay) = (self.store.clone(), self.store.chance.millis(0..8000));
+                let by = self.process.id;
                 tokio::spawn(async move {
                     sleep(delay).await;
-                    drop(store.apply(txn).await);
+                    drop(store.apply(txn, by).await);
                 });
             }
         }
@@ -307,8 +340,8 @@ impl Store for Client {
                 return self.ambiguous(txn, fate).await;
             }
             // A caller that stops waiting, or dies, has sent it all the same.
-            let store = self.store.clone();
-            let sent = tokio::spawn(async move { store.apply(txn).await });
+            let (store, by) = (self.store.clone(), self.process.id);
+            let sent = tokio::spawn(async move { store.apply(txn, by).await });
             let outcome = sent.await.unwrap_or_else(|error| Err(Error::Ambiguous(error.to_string())));
             self.back().await;
             if self.store.is_cut(self.process.id) {

@@ -8,6 +8,8 @@ use bookie::index::memory::{MemoryIndex, MemoryIndexDisk};
 use bookie::service::{Bookie, Run, Surroundings, Volume};
 use bookie::settings::Settings;
 use disk::simulated::Device;
+use ledger::Cluster;
+use ledger::repair::{self, run_autorecovery};
 use metadata::Ledgers;
 use parking_lot::Mutex;
 use protocol::BookieId;
@@ -124,14 +126,18 @@ impl Node {
         let store = world.meta.client(&process);
         let ledgers = Ledgers::new(store, world.meta.scope.clone(), world.chance.number());
         let settings = self.settings.clone();
-        match Bookie::start(settings, volumes, ledgers, self.surroundings(&world.chance)).await {
+        match Bookie::start(settings, volumes, ledgers.clone(), self.surroundings(&world.chance)).await {
             Ok(bookie) => {
                 let bookie = Arc::new(bookie);
                 world.trace.note(&format!("{} serves as {}", self.id, bookie.id()));
                 *slot.lock() = Some(bookie.clone());
                 // Whose disks they are decides who it is, wherever it runs.
                 world.network.listen(bookie.id(), &process, bookie.clone());
+                let cluster = Cluster::new(world.network.endpoint(&process), ledgers, world.chance.number());
+                let repairing =
+                    world.repair.then(|| run_autorecovery(&cluster, &repair_settings(bookie.id())));
                 let reason = bookie.stopped().await;
+                drop(repairing);
                 world.trace.note(&format!("{} has stopped: {reason}", self.id));
             }
             Err(error) => world.trace.note(&format!("{} does not start: {error}", self.id)),
@@ -178,6 +184,21 @@ impl Node {
             world.trace.note(&format!("{} takes too long to stop", self.id));
         }
         self.stop(world, Ending::Kill);
+    }
+}
+
+fn repair_settings(id: &BookieId) -> repair::Settings {
+    let ms = Duration::from_millis;
+    repair::Settings {
+        name: id.to_string(),
+        grace: ms(3000),
+        look_every: ms(500),
+        audit_every: ms(5000),
+        check_every: ms(10_000),
+        checked_percent: 10,
+        idle: ms(300),
+        lease: ms(3000),
+        ..repair::Settings::default()
     }
 }
 

@@ -42,6 +42,12 @@ pub struct Load {
     pub steals: f64,
     /// How likely a finished ledger is deleted.
     pub deletions: f64,
+    /// How likely a ledger's dead writer goes on sending.
+    pub zombies: f64,
+    /// Bursts that a ledger gets at most.
+    pub longest: u64,
+    /// Bytes of a log's ledger before the next one begins.
+    pub roll_bytes: u64,
     /// Ids of entries begin just below 2^32.
     pub high_ids: bool,
 }
@@ -139,7 +145,7 @@ impl Fault {
     /// Faults that may destroy what a disk had synced.
     pub fn destroys(self) -> bool {
         use Fault::*;
-        matches!(self, BitFlip | StaleSector | CutFile | LostWrite | Wipe | Swap | Restore)
+        matches!(self, FailedRead | BitFlip | StaleSector | CutFile | LostWrite | Wipe | Swap | Restore)
     }
 }
 
@@ -166,6 +172,13 @@ impl Plan {
         chance.shuffle(&mut victims);
         let load = draw_load(chance);
         victims.truncate(if chance.hits(0.6) && !load.high_ids { most } else { 0 });
+        let mut moods = draw_moods(chance);
+        if faults
+            .iter()
+            .any(|fault| matches!(fault, Fault::Wipe | Fault::Swap | Fault::Restore | Fault::CutFile))
+        {
+            moods.incomplete_listings = 0.0;
+        }
         let gap = chance.one_of([50, 200, 1000, 3000]);
         Plan {
             nodes,
@@ -173,7 +186,7 @@ impl Plan {
             quorums,
             load,
             weather: draw_weather(chance),
-            moods: draw_moods(chance),
+            moods,
             faults,
             gap_ms: (gap / 4, gap * 2),
             length: Duration::from_millis(chance.within(3_000..20_000)),
@@ -190,7 +203,7 @@ fn draw_faults(chance: &Chance) -> Vec<Fault> {
 }
 
 fn draw_load(chance: &Chance) -> Load {
-    let logs = 0 * chance.one_of([0, 1, 1, 2]);
+    let logs = chance.one_of([0, 1, 1, 2]);
     let pause = chance.one_of([1, 5, 20, 100]);
     Load {
         writers: if logs == 0 { 1 + chance.index(3) } else { chance.index(2) },
@@ -200,6 +213,9 @@ fn draw_load(chance: &Chance) -> Load {
         burst: chance.one_of([1, 2, 8]),
         steals: chance.one_of([0.0, 0.3, 0.8]),
         deletions: chance.one_of([0.0, 0.0, 0.3]),
+        zombies: chance.one_of([0.0, 0.3]),
+        longest: chance.one_of([5, 50, 200]),
+        roll_bytes: chance.one_of([500, 5_000, 50_000]),
         high_ids: chance.hits(0.05),
     }
 }

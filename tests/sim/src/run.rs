@@ -53,6 +53,7 @@ pub fn run(seed: u64, printed: bool) -> Outcome {
         weather: plan.weather.clone(),
         moods: plan.moods.clone(),
         storage: plan.storage.clone(),
+        repair: plan.repair,
     };
     simulate(seed, &setting, printed, move |world| storm(world, plan, chance))
 }

@@ -159,6 +159,9 @@ fn light() -> Load {
         burst: 2,
         steals: 0.0,
         deletions: 0.0,
+        zombies: 0.0,
+        longest: 50,
+        roll_bytes: 5_000,
         high_ids: false,
     }
 }

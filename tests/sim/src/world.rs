@@ -32,6 +32,7 @@ pub struct World {
     pub meta: Arc<MetaStore>,
     pub meta_device: Device,
     pub nodes: Arc<Vec<Arc<Node>>>,
+    pub repair: bool,
     processes: Arc<AtomicU32>,
 }
 
@@ -43,6 +44,8 @@ pub struct Setting {
     pub weather: Weather,
     pub moods: Moods,
     pub storage: Storage,
+    /// Auditor and workers run beside the bookies.
+    pub repair: bool,
 }
 
 impl Setting {
@@ -68,6 +71,7 @@ impl Setting {
                 scrub_ms: 10_000,
                 sync_ms: (0, 1),
             },
+            repair: false,
         }
     }
 }
@@ -107,6 +111,7 @@ impl World {
             network,
             meta,
             nodes: Arc::new(nodes),
+            repair: setting.repair,
             processes: Arc::default(),
         };
         world.start_store().await;

@@ -1,14 +1,16 @@
 //! What owners and readers of logs saw.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ledger::log::{Epoch, LogName, Position};
 
 use super::{Model, Value};
+use crate::process::ProcessId;
 
 #[derive(Default)]
 pub struct Logs {
     logs: BTreeMap<LogName, Log>,
+    owners: BTreeSet<ProcessId>,
 }
 
 #[derive(Default)]
@@ -48,6 +50,15 @@ impl Logs {
 
     pub fn trimmed(&self, name: &LogName) -> Position {
         self.logs.get(name).map_or(Position::START, |log| log.trimmed)
+    }
+
+    /// A process that opens logs: it may recover their ledgers.
+    pub fn owns(&mut self, process: ProcessId) {
+        self.owners.insert(process);
+    }
+
+    pub fn is_owner(&self, process: ProcessId) -> bool {
+        self.owners.contains(&process)
     }
 
     pub fn names(&self) -> impl Iterator<Item = &LogName> {

@@ -7,6 +7,7 @@ use metadata::schema::{LedgerMetadata, Scope, State, check_transition};
 use protocol::{BookieId, EntryId, LedgerId};
 
 use super::Model;
+use crate::process::ProcessId;
 
 #[derive(Default)]
 pub struct Metadata {
@@ -47,8 +48,8 @@ impl Metadata {
 }
 
 impl Model {
-    /// A committed change of one key.
-    pub fn committed(&mut self, scope: &Scope, key: &str, value: Option<&Bytes>) {
+    /// A committed change of one key; by whom, if that is known.
+    pub fn committed(&mut self, scope: &Scope, key: &str, value: Option<&Bytes>, by: Option<ProcessId>) {
         let Some(ledger) = scope.ledger_of(key) else { return };
         let Some(value) = value else {
             self.metadata.ledgers.remove(&ledger);
@@ -67,6 +68,10 @@ impl Model {
         if let Err(wrong) = check_transition(old.as_ref(), Some(&new)) {
             self.violation("I16", format!("ledger {ledger}: {wrong}"));
         }
+        if let Some(old) = &old {
+            self.check_recoverer(ledger, old, &new, by);
+            self.check_replacements(ledger, old, &new);
+        }
         if let State::Closed { last, length } = new.state
             && old.as_ref().is_none_or(|old| !old.is_closed())
         {
@@ -75,6 +80,49 @@ impl Model {
                 self.count("ledgers closed by recovery");
             }
             self.closed(ledger, last, length);
+        }
+    }
+
+    /// Nobody but an owner may take a link of a log away from its writer.
+    fn check_recoverer(
+        &mut self,
+        ledger: LedgerId,
+        old: &LedgerMetadata,
+        new: &LedgerMetadata,
+        by: Option<ProcessId>,
+    ) {
+        let taken = old.state == State::Open && new.state == State::InRecovery;
+        if taken && new.is_log_link() && by.is_some_and(|by| !self.logs.is_owner(by)) {
+            let text =
+                format!("ledger {ledger} is a link of a log, and p{by:?} recovers it without owning the log");
+            self.violation("I16", text);
+        }
+    }
+
+    /// A bookie that a repair puts in another's place must have what it is named for.
+    fn check_replacements(&mut self, ledger: LedgerId, old: &LedgerMetadata, new: &LedgerMetadata) {
+        let (State::Closed { last, .. }, true) = (new.state, old.is_closed()) else { return };
+        for (at, (before, after)) in old.segments.iter().zip(&new.segments).enumerate() {
+            let end = new.segment_end(at).map_or(last, |end| end.min(last));
+            let newcomers: Vec<&BookieId> =
+                after.ensemble.iter().filter(|bookie| !before.ensemble.contains(bookie)).collect();
+            if newcomers.is_empty() {
+                continue;
+            }
+            self.count("replicas moved by repair");
+            let first = self.wire.first(ledger).max(after.first);
+            for entry in (first.0..=end.0).map(EntryId) {
+                let set = self.metadata.write_set(ledger, entry);
+                let lacking = newcomers.iter().find(|bookie| {
+                    set.contains(bookie) && !self.wire.has_acknowledged(bookie, ledger, entry)
+                });
+                if let Some(bookie) = lacking {
+                    let text = format!(
+                        "ledger {ledger}: {bookie} is named for entry {entry}, which it was never given"
+                    );
+                    self.violation("I8", text);
+                }
+            }
         }
     }
 

@@ -28,6 +28,8 @@ struct Told {
     fenced: bool,
     /// "No such entry" to a fencing read: a normal add of it may never be acknowledged again.
     denied: BTreeSet<EntryId>,
+    /// It said that it has no more what it had acknowledged, because the ledger was deleted: it knows of the deletion.
+    gone: bool,
 }
 
 /// What a request could rely on when it arrived at the bookie.
@@ -176,7 +178,13 @@ impl Model {
     fn added(&mut self, bookie: &BookieId, ledger: LedgerId, entry: EntryId, recovery: bool, fenced: bool) {
         let told = self.told(bookie, ledger);
         told.acknowledged.insert(entry);
-        let denied = told.denied.contains(&entry);
+        let (denied, gone) = (told.denied.contains(&entry), told.gone);
+        if gone && !recovery {
+            let text = format!(
+                "{bookie} took entry {entry} of ledger {ledger} after it had dropped the deleted ledger"
+            );
+            self.violation("I17", text);
+        }
         if fenced && !recovery {
             let text = format!(
                 "{bookie} took entry {entry} of ledger {ledger} after it had answered a fencing read"
@@ -209,6 +217,9 @@ impl Model {
                 }
             }
             Err(Failure::Refused(Refusal::NoLedger | Refusal::NoEntry)) => {
+                if had && !self.metadata.ledgers.contains_key(&ledger) {
+                    self.told(bookie, ledger).gone = true;
+                }
                 if had && self.must_have(bookie, ledger, entry) {
                     let text = format!(
                         "{bookie} acknowledged entry {entry} of ledger {ledger}, and says now that it has none"

@@ -9,13 +9,14 @@ use ledger::layout::Layout;
 use ledger::quorum::Quorums;
 use ledger::recovery::recover;
 use ledger::writer::{LedgerWriter, Plan, Target, Trouble, Written};
-use ledger::{Cluster, Error};
+use ledger::{Cluster, Error, LedgerReader};
 use metadata::schema::Origin;
 use metadata::{LedgerMetadata, Ledgers, State, Stored};
 use protocol::{EntryId, LedgerId};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
+use super::zombie::{self, Remains};
 use super::{Clients, payload};
 use crate::chance::Chance;
 use crate::judge::Value;
@@ -60,7 +61,10 @@ impl LedgerLoad {
                     tokio::spawn(self.clone().steal(ledger));
                 }
             }
-            self.fill(&peer, open).await;
+            let remains = self.fill(&peer, open).await;
+            if let Some(remains) = remains.filter(|_| self.chance.hits(self.load.zombies)) {
+                tokio::spawn(zombie::haunt(self.clone(), remains));
+            }
             if self.chance.hits(self.load.deletions) {
                 self.world.trace.note(&format!("ledger {ledger} is deleted"));
                 let _ = cluster.ledgers.delete(ledger, None).await;
@@ -78,8 +82,8 @@ impl LedgerLoad {
     }
 
     /// Appends until the writer is over, then closes the ledger or leaves it behind.
-    async fn fill(&self, peer: &Peer, mut open: OpenLedger) {
-        for _ in 0..self.chance.within(1..200) {
+    async fn fill(&self, peer: &Peer, mut open: OpenLedger) -> Option<Remains> {
+        for _ in 0..self.chance.within(1..self.load.longest) {
             for _ in 0..self.chance.within(1..self.load.burst + 1) {
                 open.add(payload(&self.chance, self.load.sizes));
             }
@@ -88,8 +92,9 @@ impl LedgerLoad {
                 break;
             }
         }
+        let remains = open.remains();
         if self.chance.hits(0.3) || peer.process.is_dead() {
-            return;
+            return remains;
         }
         open.listen(Duration::from_millis(50), &self.world).await;
         let ledger = open.ledger;
@@ -97,6 +102,7 @@ impl LedgerLoad {
             Ok(last) => self.world.trace.note(&format!("ledger {ledger}: its writer closed it at {last}")),
             Err(error) => self.world.trace.note(&format!("ledger {ledger}: not closed: {error}")),
         }
+        remains
     }
 
     async fn steal(self: Arc<LedgerLoad>, ledger: LedgerId) {
@@ -114,12 +120,13 @@ impl LedgerLoad {
     async fn follow(self: Arc<LedgerLoad>, ledger: LedgerId) {
         let peer = self.clients.join(&self.world, "reader");
         let cluster = cluster(&self.world, &peer, &self.chance);
-        let mut known = EntryId::NONE;
-        for _ in 0..self.chance.index(6) {
-            sleep(self.chance.millis(0..2000)).await;
-            let reading = super::reading::read_confirmed(&self.world, &peer, &cluster, ledger, &mut known);
-            // Out of reach just now, or deleted: the scrub at the end tells.
-            let _ = timeout(Duration::from_secs(30), reading).await;
+        if let Ok(reader) = LedgerReader::open(&cluster, ledger).await {
+            for _ in 0..self.chance.index(6) {
+                sleep(self.chance.millis(0..2000)).await;
+                let reading = super::reading::read_confirmed(&self.world, &peer, &reader);
+                // Out of reach just now, or deleted: the scrub at the end tells.
+                let _ = timeout(Duration::from_secs(30), reading).await;
+            }
         }
         self.clients.leave(&peer);
     }
@@ -139,11 +146,16 @@ pub struct OpenLedger {
     progress: watch::Receiver<Written>,
     /// Payloads that are not acknowledged.
     pending: BTreeMap<EntryId, Value>,
+    stored: Stored,
+    next: Option<EntryId>,
+    length: i64,
 }
 
 impl OpenLedger {
     pub async fn create(cluster: &Cluster, quorums: (u32, u32, u32)) -> Result<OpenLedger, Error> {
-        Ok(OpenLedger::of(LedgerWriter::create(cluster, &plan(quorums)?).await?))
+        let writer = LedgerWriter::create(cluster, &plan(quorums)?).await?;
+        let stored = cluster.stored(writer.ledger()).await?;
+        Ok(OpenLedger::of(writer, stored))
     }
 
     /// A ledger whose ids begin at `first`, as if all before it had been trimmed away.
@@ -167,18 +179,26 @@ impl OpenLedger {
             first,
             length: 0,
         };
-        Ok(OpenLedger::of(LedgerWriter::resume(cluster, stored, target, &plan)))
+        Ok(OpenLedger::of(LedgerWriter::resume(cluster, stored.clone(), target, &plan), stored))
     }
 
-    fn of(writer: LedgerWriter) -> OpenLedger {
+    fn of(writer: LedgerWriter, stored: Stored) -> OpenLedger {
         let (ledger, progress) = (writer.ledger(), writer.progress());
-        OpenLedger { ledger, writer, progress, pending: BTreeMap::new() }
+        OpenLedger { ledger, writer, progress, pending: BTreeMap::new(), stored, next: None, length: 0 }
+    }
+
+    /// What a zombie of this writer would go on with; none if it has sent nothing.
+    fn remains(&self) -> Option<Remains> {
+        let (ledger, stored, length) = (self.ledger, self.stored.clone(), self.length);
+        Some(Remains { ledger, stored, next: self.next?, confirmed: self.acknowledged(), length })
     }
 
     /// None if it was not taken.
     pub fn add(&mut self, body: bytes::Bytes) -> Option<EntryId> {
         let value = Value::of(&body);
         let entry = self.writer.append(body).ok()?;
+        self.next = Some(entry.next());
+        self.length += value.len as i64;
         self.pending.insert(entry, value);
         Some(entry)
     }
@@ -223,7 +243,7 @@ impl OpenLedger {
     }
 
     pub async fn close(self, world: &World) -> Result<EntryId, Error> {
-        let OpenLedger { ledger, writer, progress, mut pending } = self;
+        let OpenLedger { ledger, writer, progress, mut pending, .. } = self;
         let closed = writer.close().await;
         // What was acknowledged until then counts.
         let last = progress.borrow().acknowledged.last;

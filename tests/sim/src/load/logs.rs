@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::error::Error;
-use ledger::log::{Epoch, Log, LogName, Position, Refused};
+use ledger::log::chain::{ChainLogs, ChainSettings};
+use ledger::log::{Epoch, Limits, Log, LogName, Logs, Position, Refused};
+use ledger::quorum::Quorums;
 use tokio::time::{sleep, timeout};
 
+use super::ledgers::cluster;
 use super::{Clients, payload};
 use crate::chance::Chance;
 use crate::judge::{Judge, Value};
@@ -55,7 +58,8 @@ impl LogLoad {
     }
 
     pub async fn open(&self, peer: &Peer) -> Result<Owned, Error> {
-        let log = self.logs(peer).open(&self.name).await?;
+        self.world.judge.hear(|model| model.logs.owns(peer.process.id));
+        let log = self.logs(peer)?.open(&self.name).await?;
         let (epoch, begins) = (log.epoch(), log.progress().borrow().acknowledged);
         self.world
             .trace
@@ -64,8 +68,13 @@ impl LogLoad {
         Ok(Owned { name: self.name.clone(), log, judge: self.world.judge.clone(), pending: VecDeque::new() })
     }
 
-    fn logs(&self, _peer: &Peer) -> Arc<dyn ledger::log::Logs> {
-        Arc::new(ledger::log::memory::MemoryLogs::default())
+    fn logs(&self, peer: &Peer) -> Result<ChainLogs, Error> {
+        let (e, w, a) = self.quorums;
+        let quorums = Quorums::new(e, w, a)?;
+        let limits =
+            Limits { window_bytes: 256 << 10, roll_bytes: self.load.roll_bytes, ..Limits::default() };
+        let settings = ChainSettings { limits, ..ChainSettings::new(&peer.process.name, quorums) };
+        Ok(ChainLogs::new(cluster(&self.world, peer, &self.chance), settings))
     }
 
     async fn use_it(&self, peer: &Peer, mut owned: Owned) {

@@ -3,6 +3,7 @@
 pub mod ledgers;
 pub mod logs;
 pub mod reading;
+pub mod zombie;
 
 use std::sync::Arc;
 
