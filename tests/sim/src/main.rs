@@ -64,7 +64,7 @@ fn main() -> ExitCode {
             let threads = threads.unwrap_or_else(cores);
             Campaign { first: seed.unwrap_or(1), seeds, threads, verbose, all, twice }.go()
         }
-        Command::Planted { seeds, bug } => planted_bugs::go(seeds, bug.as_deref()),
+        Command::Planted { seeds, bug } => planted_bugs::go(seeds, bug.as_deref(), cores()),
     }
 }
 

@@ -45,11 +45,16 @@ impl Nemesis {
         }
     }
 
-    /// What an operator's process supervisor does, for as long as it is polled.
+    /// What an operator and his process supervisor do, for as long as it is polled.
     pub async fn restart_what_is_down(self: Arc<Nemesis>) {
         loop {
             sleep(Duration::from_millis(100)).await;
-            for node in self.world.nodes.iter().filter(|node| !node.is_running()) {
+            for (number, node) in self.world.nodes.iter().enumerate().filter(|(_, node)| !node.is_running()) {
+                // Only disks that were damaged are replaced: a sound one that is refused is a violation in the end.
+                if node.is_given_up() && self.plan.victims.contains(&number) {
+                    self.world.trace.note(&format!("{} gets new disks", node.id));
+                    node.renew_disks();
+                }
                 if self.chance.hits(0.1) {
                     node.start(&self.world);
                 }
@@ -223,6 +228,7 @@ impl Nemesis {
         let platters = node.platters();
         let slot = self.chance.index(platters.len());
         let Some(platter) = platters.get(slot).cloned() else { return };
+        self.world.judge.hear(|model| model.wire.forgets_deletions(&node.id));
         match fault {
             Fault::BitFlip => drop(platter.device.flip_bit(|_| true)),
             Fault::StaleSector => drop(platter.device.make_stale(|_| true)),
@@ -258,6 +264,7 @@ impl Nemesis {
                 let (world, node) = (self.world.clone(), node.clone());
                 self.later(3000..9000, move || {
                     node.stop(&world, Ending::Kill);
+                    world.judge.hear(|model| model.wire.forgets_deletions(&node.id));
                     platter.device.restore(&old.0);
                     platter.index.restore(old.1);
                 });

@@ -1,7 +1,7 @@
 //! A bookie's machine: disks that outlive processes, and the process that runs on them now.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bookie::index::memory::{MemoryIndex, MemoryIndexDisk};
@@ -32,6 +32,8 @@ pub struct Node {
     pub settings: Settings,
     platters: Mutex<Vec<Platter>>,
     running: Mutex<Option<Running>>,
+    /// How often in a row it did not start.
+    refusals: AtomicU32,
     /// How long a sync takes, in µs: from, to.
     pace: Arc<(AtomicU64, AtomicU64)>,
 }
@@ -63,6 +65,7 @@ impl Node {
             id,
             platters: Mutex::new((0..disks).map(platter).collect()),
             running: Mutex::new(None),
+            refusals: AtomicU32::new(0),
             pace: Arc::new((AtomicU64::new(from), AtomicU64::new(to))),
         })
     }
@@ -80,6 +83,20 @@ impl Node {
 
     pub fn is_running(&self) -> bool {
         self.running.lock().as_ref().is_some_and(|running| !running.process.is_dead())
+    }
+
+    /// It has refused to start so often that an operator would look at its disks.
+    pub fn is_given_up(&self) -> bool {
+        self.refusals.load(Ordering::Relaxed) >= 20
+    }
+
+    /// The operator puts new disks in; the process has to be down.
+    pub fn renew_disks(&self) {
+        self.refusals.store(0, Ordering::Relaxed);
+        for platter in self.platters() {
+            platter.device.wipe();
+            platter.index.wipe();
+        }
     }
 
     pub fn serves(&self) -> bool {
@@ -128,6 +145,7 @@ impl Node {
         let settings = self.settings.clone();
         match Bookie::start(settings, volumes, ledgers.clone(), self.surroundings(&world.chance)).await {
             Ok(bookie) => {
+                self.refusals.store(0, Ordering::Relaxed);
                 let bookie = Arc::new(bookie);
                 world.trace.note(&format!("{} serves as {}", self.id, bookie.id()));
                 *slot.lock() = Some(bookie.clone());
@@ -140,7 +158,10 @@ impl Node {
                 drop(repairing);
                 world.trace.note(&format!("{} has stopped: {reason}", self.id));
             }
-            Err(error) => world.trace.note(&format!("{} does not start: {error}", self.id)),
+            Err(error) => {
+                self.refusals.fetch_add(1, Ordering::Relaxed);
+                world.trace.note(&format!("{} does not start: {error}", self.id));
+            }
         }
         self.end(&world, &process, Ending::Kill);
         slot.lock().take();

@@ -3,22 +3,16 @@
 use std::process::ExitCode;
 
 #[cfg(feature = "planted")]
-pub fn go(seeds: u64, only: Option<&str>) -> ExitCode {
+pub fn go(seeds: u64, only: Option<&str>, threads: usize) -> ExitCode {
     use planted::Bug;
-    use sim::run::run;
 
     let (mut caught, mut missed) = (0, 0);
     for bug in Bug::ALL.iter().filter(|bug| only.is_none_or(|name| name == bug.name())) {
         planted::choose(Some(*bug));
-        let found = (1..=seeds).find_map(|seed| {
-            let watched = crate::watchdog::watch(seed);
-            let outcome = run(seed, false);
-            drop(watched);
-            outcome.violations.first().map(|violation| (seed, violation.clone()))
-        });
+        let found = first_violation(seeds, threads);
         planted::choose(None);
         match found {
-            Some((seed, violation)) if run(seed, false).is_good() => {
+            Some((seed, violation)) if sim::run::run(seed, false).is_good() => {
                 caught += 1;
                 println!("{:<28} caught after {seed:>4} seeds: {violation}", bug.name());
             }
@@ -36,8 +30,39 @@ pub fn go(seeds: u64, only: Option<&str>) -> ExitCode {
     ExitCode::from(u8::from(missed > 0 || caught == 0))
 }
 
+/// The lowest seed that violates something.
+#[cfg(feature = "planted")]
+fn first_violation(seeds: u64, threads: usize) -> Option<(u64, sim::judge::Violation)> {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    let next = AtomicU64::new(1);
+    let found = parking_lot::Mutex::new(None::<(u64, sim::judge::Violation)>);
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > seeds || found.lock().as_ref().is_some_and(|(lowest, _)| *lowest < seed) {
+                        return;
+                    }
+                    let watched = crate::watchdog::watch(seed);
+                    let outcome = sim::run::run(seed, false);
+                    drop(watched);
+                    if let Some(violation) = outcome.violations.first() {
+                        let mut found = found.lock();
+                        if found.as_ref().is_none_or(|(lowest, _)| seed < *lowest) {
+                            *found = Some((seed, violation.clone()));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    found.into_inner()
+}
+
 #[cfg(not(feature = "planted"))]
-pub fn go(_: u64, _: Option<&str>) -> ExitCode {
+pub fn go(_: u64, _: Option<&str>, _: usize) -> ExitCode {
     println!("planted bugs are not compiled in: cargo run --release -p sim --features planted -- planted");
     ExitCode::FAILURE
 }

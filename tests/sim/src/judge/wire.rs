@@ -57,6 +57,14 @@ impl Wire {
         self.confirmed.get(&ledger).copied().unwrap_or(EntryId(self.first(ledger).0 - 1))
     }
 
+    /// Its disk has lost things: it may have forgotten which ledgers were deleted.
+    pub fn forgets_deletions(&mut self, bookie: &BookieId) {
+        self.told
+            .iter_mut()
+            .filter(|((other, _), _)| other == bookie)
+            .for_each(|(_, told)| told.gone = false);
+    }
+
     pub fn has_acknowledged(&self, bookie: &BookieId, ledger: LedgerId, entry: EntryId) -> bool {
         self.told.get(&(bookie.clone(), ledger)).is_some_and(|told| told.acknowledged.contains(&entry))
     }
