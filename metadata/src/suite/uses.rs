@@ -164,11 +164,11 @@ async fn a_bookie_is_registered_while_it_lives(subject: &Subject, scope: &Scope)
     store.revoke(lease).await?;
     let start = Instant::now();
     while store.get(&scope.readonly(&id)).await?.is_none() {
-        assert!(start.elapsed() < subject.ttl * 2, "it does not come back");
+        assert!(start.elapsed() < subject.ttl * 2 + subject.late, "it does not come back");
         sleep(subject.ttl / 20).await;
     }
     registration.withdraw().await;
-    gone(store, &scope.readonly(&id), subject.ttl).await?;
+    gone(store, &scope.readonly(&id), subject.ttl + subject.late).await?;
     assert_eq!(registry::bookies(&**store, scope).await?.len(), 1, "its cookie and what it published stay");
     Ok(())
 }
@@ -197,7 +197,7 @@ async fn there_is_one_leader(subject: &Subject, scope: &Scope) -> Result<(), Err
     // The lease ends early: the leader learns of it.
     let lease = store.get(&scope.leader("suite")).await?.and_then(|key| key.lease).expect("it is on a lease");
     store.revoke(lease).await?;
-    timeout(subject.ttl, third.lost()).await.expect("the loss is seen");
+    timeout(subject.ttl + subject.late, third.lost()).await.expect("the loss is seen");
     assert!(!third.holds());
     Ok(())
 }
