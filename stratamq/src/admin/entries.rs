@@ -12,6 +12,7 @@ use metadata::schema::State;
 use protocol::entry::DigestType;
 use protocol::{EntryId, LedgerId};
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use super::{Given, ledger_id, print_json};
 use crate::cluster::Cluster;
@@ -81,7 +82,8 @@ pub async fn create(given: &Given, wanted: &Create) -> Outcome {
         eprintln!("Each line becomes an entry; end with Ctrl-D.");
     }
     let mut last = None;
-    for line in std::io::stdin().lock().split(b'\n') {
+    let mut lines = lines_of_standard_input();
+    while let Some(line) = lines.recv().await {
         let line = line.map_err(|error| Error::cannot("read standard input", error))?;
         let appended = writer.append_when_room(line.into()).await;
         last = Some(appended.map_err(|refused| failed(refused.to_string()))?);
@@ -104,6 +106,19 @@ pub async fn create(given: &Given, wanted: &Create) -> Outcome {
         say!("{} entries are in ledger {ledger}", last + 1);
     }
     Ok(())
+}
+
+/// Read beside the writer, which goes on while nothing comes.
+fn lines_of_standard_input() -> mpsc::Receiver<std::io::Result<Vec<u8>>> {
+    let (to, lines) = mpsc::channel(64);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().split(b'\n') {
+            if to.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 pub async fn recover(given: &Given, ledger: LedgerId, force: bool) -> Outcome {

@@ -116,7 +116,7 @@ impl Cluster {
         fs::write(
             &file,
             format!(
-                "segment_size = \"{}MB\"\nreserve = \"2MB\"\nindex_reserve = \"8MB\"\n{settings}\n",
+                "segment_size = \"{}MB\"\nreserve = \"2MB\"\nindex_reserve = \"8MB\"\nlease = \"5s\"\n{settings}\n",
                 SEGMENT >> 20
             ),
         )?;

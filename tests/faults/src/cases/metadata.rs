@@ -13,7 +13,7 @@ use crate::roles::open_ledger;
 
 const LOG: &str = "metadata";
 /// Longer than any lease.
-const OUTAGE: Duration = Duration::from_secs(15);
+const OUTAGE: Duration = Duration::from_secs(9);
 
 pub async fn paused() -> Result<()> {
     let mut cluster = Cluster::start(3).await?;
@@ -21,7 +21,7 @@ pub async fn paused() -> Result<()> {
     cluster.etcd()?.signal(Signal::STOP)?;
     load.must_acknowledge(200, Duration::from_secs(10), "while etcd is paused").await?;
     sleep(OUTAGE).await;
-    load.must_acknowledge(200, Duration::from_secs(10), "after 15 s without etcd").await?;
+    load.must_acknowledge(200, Duration::from_secs(10), "after 9 s without etcd").await?;
     cluster.etcd()?.signal(Signal::CONT)?;
     finish(cluster, load).await
 }
@@ -32,7 +32,7 @@ pub async fn killed() -> Result<()> {
     cluster.kill_etcd()?;
     load.must_acknowledge(200, Duration::from_secs(10), "without etcd").await?;
     sleep(OUTAGE).await;
-    load.must_acknowledge(200, Duration::from_secs(10), "after 15 s without etcd").await?;
+    load.must_acknowledge(200, Duration::from_secs(10), "after 9 s without etcd").await?;
     cluster.start_etcd().await?;
     finish(cluster, load).await
 }

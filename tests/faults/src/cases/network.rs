@@ -41,7 +41,7 @@ async fn cut_member(how: Cut, must_leave: bool) -> Result<()> {
         must_have_left(&cluster, LOG, before, &victim).await?;
     } else {
         // Past the lease of its registration.
-        sleep(Duration::from_secs(15)).await;
+        sleep(Duration::from_secs(9)).await;
         load.must_acknowledge(300, Duration::from_secs(30), "after its registration has expired").await?;
     }
     cluster.network.as_ref().context("a network")?.heal(&namespace)?;

@@ -116,14 +116,19 @@ final class World implements AutoCloseable {
         }
     }
 
+    /** Clients take seconds to close; nothing waits for that. */
     @Override
     public void close() {
-        for (AutoCloseable each : opened) {
-            try {
-                each.close();
-            } catch (Exception e) {
-                System.err.println("closing a client: " + e);
-            }
+        Thread closing = new Thread(() -> opened.forEach(World::close));
+        closing.setDaemon(true);
+        closing.start();
+    }
+
+    private static void close(AutoCloseable client) {
+        try {
+            client.close();
+        } catch (Exception e) {
+            System.err.println("closing a client: " + e);
         }
     }
 }
