@@ -1,5 +1,6 @@
 //! The shelf on simulated disks.
 
+mod golden;
 mod harness;
 mod model;
 mod requests;
