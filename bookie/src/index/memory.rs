@@ -126,8 +126,10 @@ fn apply(pairs: &mut Pairs, change: Change) {
     }
 }
 
+type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
 /// `None` where the range is empty, for which a map's `range` panics.
-fn range<'a>(from: &'a [u8], to: &'a [u8]) -> Option<(Bound<&'a [u8]>, Bound<&'a [u8]>)> {
+fn range<'a>(from: &'a [u8], to: &'a [u8]) -> Option<Bounds<'a>> {
     (from < to).then_some((Bound::Included(from), Bound::Excluded(to)))
 }
 

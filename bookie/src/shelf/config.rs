@@ -51,7 +51,7 @@ impl Config {
     /// Refuses sizes that cannot work.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let wrong = |text: String| Err(Error::Config(text));
-        if self.segment_bytes % 512 != 0 || self.segment_bytes < 8192 {
+        if !self.segment_bytes.is_multiple_of(512) || self.segment_bytes < 8192 {
             return wrong(format!(
                 "segment size {}: a multiple of 512, at least 8192, is needed",
                 self.segment_bytes

@@ -42,6 +42,9 @@ pub enum Lookup {
     Unknown,
 }
 
+/// Live entries that are damaged, and where a check goes on (`None`: it is done).
+pub type Checked = (Vec<(LedgerId, EntryId)>, Option<u32>);
+
 /// A handle for reading; clone it freely.
 #[derive(Clone)]
 pub struct Reader {
@@ -359,21 +362,11 @@ impl Reader {
 
     /// Checks the records of a segment from byte `from` (0: the first) for about `max_bytes`: live entries that are
     /// damaged, and where to go on (`None`: done). For the scrub.
-    pub fn verify(
-        &self,
-        segment: SegmentId,
-        from: u32,
-        max_bytes: u64,
-    ) -> Result<(Vec<(LedgerId, EntryId)>, Option<u32>), Error> {
+    pub fn verify(&self, segment: SegmentId, from: u32, max_bytes: u64) -> Result<Checked, Error> {
         self.verify_from(segment, from, max_bytes).map_err(Error::index("checking a segment"))
     }
 
-    fn verify_from(
-        &self,
-        segment: SegmentId,
-        from: u32,
-        max_bytes: u64,
-    ) -> io::Result<(Vec<(LedgerId, EntryId)>, Option<u32>)> {
+    fn verify_from(&self, segment: SegmentId, from: u32, max_bytes: u64) -> io::Result<Checked> {
         let file = self.shared.segments.open(segment).map_err(|error| error.into_io())?;
         let mut at = from.max(SEGMENT_HEADER as u32);
         let (mut damaged, mut scanned, mut next) = (Vec::new(), 0, None);
