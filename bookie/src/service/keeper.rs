@@ -206,9 +206,7 @@ impl Keeper {
             for (request, held) in committed.reads {
                 self.around.reads.push(request, held);
             }
-            if committed.entries > 0 {
-                self.around.long_polls.something_came();
-            }
+            self.around.long_polls.something_came();
             self.note_room();
         }
         self.told.drain(..).for_each(|tell| tell());

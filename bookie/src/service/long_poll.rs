@@ -80,7 +80,7 @@ impl LongPolls {
         self.stir.notify_one();
     }
 
-    /// Called after each commit with entries; costs a lock when nobody waits.
+    /// Called after each commit; costs a lock when nobody waits.
     pub fn something_came(&self) {
         let mut waiting = self.waiting.lock();
         if !waiting.polls.is_empty() && !std::mem::replace(&mut waiting.came, true) {

@@ -14,6 +14,9 @@ use super::PAGE;
 use crate::service::Core;
 use crate::shelf::Order;
 
+/// Ledgers here that are compared at once: a bound for memory.
+const AT_ONCE: usize = 10_000;
+
 pub(super) async fn run(core: &Core) {
     loop {
         sleep(core.settings.gc_every).await;
@@ -36,10 +39,12 @@ pub(crate) async fn collect(core: &Core) -> Result<usize, Error> {
     let mut deleted = 0;
     for (shelf, reader) in core.placement.readers().enumerate() {
         let Ok(here) = reader.ledgers() else { continue };
-        for ledger in absent(core, here).await? {
-            if is_gone(core, ledger).await? && core.order(shelf, vec![Order::Delete(ledger)]).await {
-                core.metrics.gc_deleted.add(1);
-                deleted += 1;
+        for some in here.chunks(AT_ONCE) {
+            for ledger in absent(core, some).await? {
+                if is_gone(core, ledger).await? && core.order(shelf, vec![Order::Delete(ledger)]).await {
+                    core.metrics.gc_deleted.add(1);
+                    deleted += 1;
+                }
             }
         }
     }
@@ -49,9 +54,9 @@ pub(crate) async fn collect(core: &Core) -> Result<usize, Error> {
     Ok(deleted)
 }
 
-/// Those of `here` that metadata does not list.
-async fn absent(core: &Core, here: Vec<LedgerId>) -> Result<BTreeSet<LedgerId>, Error> {
-    let mut absent: BTreeSet<LedgerId> = here.into_iter().collect();
+/// Those of `here`, which ascend, that metadata does not list.
+async fn absent(core: &Core, here: &[LedgerId]) -> Result<BTreeSet<LedgerId>, Error> {
+    let mut absent: BTreeSet<LedgerId> = here.iter().copied().collect();
     // Nothing below the first that is here needs to be listed.
     let mut after =
         absent.first().and_then(|first| first.0.checked_sub(1)).filter(|id| *id >= 0).map(LedgerId);
@@ -63,7 +68,7 @@ async fn absent(core: &Core, here: Vec<LedgerId>) -> Result<BTreeSet<LedgerId>, 
         for (unreadable, _) in &page.unreadable {
             absent.remove(unreadable);
         }
-        if !page.more {
+        if !page.more || page.after >= here.last().copied() {
             break;
         }
         after = page.after;

@@ -164,3 +164,23 @@ async fn a_dropped_bookie_answers_nothing_and_forgets_nobody() -> Result<(), Err
     assert_eq!(inbox.take().await.pop_front(), Some((0, Err(Failure::Unreachable))));
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_explicit_lac_wakes_a_long_poll() -> Result<(), Error> {
+    let mut world = World::new().await;
+    world.open_ledger(7).await;
+    let bookie = Arc::new(world.start().await?);
+    assert_eq!(add(&bookie, 7, 0).await, added());
+    let polling = |bookie: Arc<Bookie>| async move { ask(&bookie, long_poll(7, -1, 10_000)).await };
+    let poll = tokio::spawn(polling(bookie.clone()));
+    sleep(Duration::from_secs(1)).await;
+    let write = Request::WriteLac {
+        ledger: LedgerId(7),
+        lac: EntryId(0),
+        key: protocol::entry::MasterKey::of(b""),
+        packet: vec![1; 20].into(),
+    };
+    assert_eq!(ask(&bookie, write).await, Ok(Answer::LacWritten));
+    assert!(matches!(poll.await, Ok(Ok(Answer::Entry { body, .. })) if !body.is_empty()));
+    Ok(())
+}

@@ -4,5 +4,6 @@ mod adds;
 mod doubt;
 mod first_add;
 mod life;
+mod threads;
 mod upkeep;
 mod world;
