@@ -124,7 +124,7 @@ impl Mending<'_> {
             |metadata: &LedgerMetadata| metadata.segments.iter().position(|s| s.ensemble.contains(bookie));
         while let Some(at) = named(&stored.metadata) {
             let layout = Layout::of(&stored)?;
-            let segment = &layout.segments[at];
+            let Some(segment) = layout.segments.get(at) else { break };
             let Some(index) = segment.ensemble.iter().position(|member| member == bookie) else { break };
             let target = self.target(&layout, segment, index, bookie)?;
             if let Some(last) = stored.metadata.segment_end(at).filter(|last| *last >= segment.first) {
