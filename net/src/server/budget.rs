@@ -6,13 +6,15 @@ use tokio::sync::Notify;
 
 pub(super) struct Budget {
     used: AtomicUsize,
+    /// Of which in receive buffers.
+    receiving: AtomicUsize,
     limit: usize,
     freed: Notify,
 }
 
 impl Budget {
     pub fn new(limit: usize) -> Budget {
-        Budget { used: AtomicUsize::new(0), limit, freed: Notify::new() }
+        Budget { used: AtomicUsize::new(0), receiving: AtomicUsize::new(0), limit, freed: Notify::new() }
     }
 
     /// Takes `bytes` if that stays within the limit.
@@ -20,7 +22,8 @@ impl Budget {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
         let fits = before + bytes <= self.limit;
         if !fits {
-            self.give(bytes);
+            // Nothing was freed by this: nobody is woken.
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
         }
         fits
     }
@@ -32,9 +35,23 @@ impl Budget {
 
     pub fn give(&self, bytes: usize) {
         let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
-        if before > self.limit / 2 {
+        if bytes > 0 && before > self.limit / 2 {
             self.freed.notify_one();
         }
+    }
+
+    /// Changes what one receive buffer counts for.
+    pub fn receiving(&self, before: usize, now: usize) {
+        self.receiving.fetch_add(now, Ordering::Relaxed);
+        self.receiving.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    /// Whether memory has run out and frames that are not whole hold most of it: those who began them and do not
+    /// finish keep others out.
+    pub fn is_clogged(&self) -> bool {
+        let half = self.limit / 2;
+        self.receiving.load(Ordering::Relaxed) > half
+            && self.used.load(Ordering::Relaxed) > self.limit - half / 4
     }
 
     /// Waits until something was given back. One of those who wait is woken at a time; he passes it on with

@@ -22,6 +22,9 @@ const OVERHEAD: usize = 128;
 /// What a read is expected to bring before any has been answered.
 const FIRST_READ: usize = 16 * 1024;
 
+/// Places for duties that a connection keeps when it owes nothing.
+const KEEP: usize = 1024;
+
 pub(super) struct Conn {
     pipe: Pipe,
     state: Mutex<State>,
@@ -292,6 +295,9 @@ impl Source for Conn {
         self.shared.budget.give(state.leaving);
         state.leaving = std::mem::take(&mut state.queued);
         state.woken = false;
+        if state.owed.is_empty() && state.owed.capacity() > KEEP {
+            state.owed = Slab::new();
+        }
         let over = state.owed.is_empty() && state.leaving == 0 && state.phase != Phase::Open;
         let room = state.stalled && state.held() < self.shared.settings.per_connection;
         if over || room {

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::bookie::{Garbage, extension, frame::Oversized};
 use protocol::entry::MAX_FRAME;
@@ -20,6 +21,11 @@ use crate::service::Pressure;
 
 /// What a connection reads at a time while there is no memory for what it usually reads.
 const LITTLE: usize = 8 * 1024;
+
+/// How long a frame may take to be whole while frames that are not whole keep others out; ten times as long if it
+/// holds little.
+const HURRY: Duration = Duration::from_secs(1);
+const MODEST: usize = 128 * 1024;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +61,7 @@ pub(super) async fn run(conn: Arc<Conn>, read: OwnedReadHalf, peer: SocketAddr, 
         Err(End::Io(error)) => tracing::debug!("{peer}: broken: {error}"),
         Err(end) => conn.shared.complain(peer, end),
     }
-    conn.shared.budget.give(session.charged);
+    session.charge(0);
     conn.abandon();
     conn.shared.closed(slot);
 }
@@ -87,6 +93,10 @@ impl Session<'_> {
                     full = Some(conn.shared.service.room());
                 }
                 continue;
+            }
+            if !reads && !poor {
+                // It is we who do not read on: the peer is not to blame.
+                self.begun = self.begun.map(|_| Instant::now());
             }
             let deadline = self.deadline(blocked)?;
             tokio::select! {
@@ -120,12 +130,24 @@ impl Session<'_> {
     fn pay(&mut self) -> Option<usize> {
         let budget = &self.conn.shared.budget;
         let usual = self.receive.room();
-        let room = [usual, usual.min(LITTLE)]
-            .into_iter()
-            .find(|room| budget.try_take(room.saturating_sub(FIRST)))?;
-        self.charged += room.saturating_sub(FIRST);
+        // What every connection may hold anyway is not asked for: small requests pass whatever else is going on.
+        let free = FIRST.saturating_sub(self.receive.partial().len());
+        let room =
+            [usual, usual.min(LITTLE)].into_iter().find(|room| budget.try_take(room.saturating_sub(FIRST)));
+        let Some(room) = room else { return (free > 0).then_some(free) };
+        let more = room.saturating_sub(FIRST);
+        budget.receiving(self.charged, self.charged + more);
+        self.charged += more;
         budget.pass_on();
         Some(room)
+    }
+
+    /// Counts `bytes` for the receive buffer from now on.
+    fn charge(&mut self, bytes: usize) {
+        let budget = &self.conn.shared.budget;
+        budget.receiving(self.charged, bytes);
+        budget.take(bytes);
+        budget.give(std::mem::replace(&mut self.charged, bytes));
     }
 
     fn read(&mut self, room: usize) -> Result<Pressure, End> {
@@ -147,9 +169,7 @@ impl Session<'_> {
             _ => self.begun.or_else(|| Some(Instant::now())),
         };
         self.receive.shrink();
-        let counted = self.receive.held().saturating_sub(FIRST);
-        self.conn.shared.budget.take(counted);
-        self.conn.shared.budget.give(std::mem::replace(&mut self.charged, counted));
+        self.charge(self.receive.held().saturating_sub(FIRST));
         if self.intake.batch.is_empty() {
             return Ok(Pressure::Room);
         }
@@ -199,7 +219,10 @@ impl Session<'_> {
             let written = self.conn.written();
             self.stuck = self.stuck.filter(|(_, then)| *then == written).or(Some((now, written)));
         }
-        let whole = self.begun.map(|begun| begun + settings.half_frame);
+        let hurry = if self.receive.partial().len() < MODEST { 10 * HURRY } else { HURRY };
+        let clogged = self.conn.shared.budget.is_clogged();
+        let patience = if clogged { settings.half_frame.min(hurry) } else { settings.half_frame };
+        let whole = self.begun.map(|begun| begun + patience);
         let taken = self.stuck.map(|(since, _)| since + settings.slow_reader);
         if whole.is_some_and(|whole| whole <= now) {
             return Err(End::HalfFrame);
@@ -207,7 +230,8 @@ impl Session<'_> {
         if taken.is_some_and(|taken| taken <= now) {
             return Err(End::SlowReader);
         }
-        Ok(whole.into_iter().chain(taken).min())
+        // Looked at again sooner than it is due: patience may have become less.
+        Ok(whole.map(|whole| whole.min(now + HURRY / 4)).into_iter().chain(taken).min())
     }
 }
 
