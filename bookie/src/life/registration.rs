@@ -15,9 +15,8 @@ const RETRY: Duration = Duration::from_secs(1);
 
 pub(crate) async fn keep(core: Arc<Core>) {
     let stay = async {
-        let registration = register(&core).await;
+        let (registration, mut told) = register(&core).await;
         let mut state = registration.state();
-        let mut told = (core.is_writable(), published(&core));
         loop {
             let registered = matches!(*state.borrow_and_update(), RegistrationState::Registered { .. });
             core.registered.store(registered, Ordering::Relaxed);
@@ -53,19 +52,15 @@ async fn asked_to_leave(core: &Core) {
     let _ = core.leaving.subscribe().wait_for(|leaving| *leaving != Leaving::Staying).await;
 }
 
-async fn register(core: &Core) -> Registration {
+/// Registers, and returns what it was registered with: it may have changed meanwhile.
+async fn register(core: &Core) -> (Registration, (bool, Published)) {
     loop {
         let (store, scope) = (core.ledgers.store().clone(), core.ledgers.scope().clone());
-        let started = Registration::start(
-            store,
-            scope,
-            core.id.clone(),
-            published(core),
-            core.is_writable(),
-            core.settings.lease,
-        );
+        let told = (core.is_writable(), published(core));
+        let started =
+            Registration::start(store, scope, core.id.clone(), told.1.clone(), told.0, core.settings.lease);
         match started.await {
-            Ok(registration) => return registration,
+            Ok(registration) => return (registration, told),
             Err(error) => {
                 tracing::warn!(bookie = %core.id, %error, "not registered; trying again");
                 sleep(RETRY).await;

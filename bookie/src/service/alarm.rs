@@ -1,9 +1,11 @@
 //! How a bookie ends, and how everybody in it hears of that.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::Error;
 
@@ -25,27 +27,21 @@ impl fmt::Display for Reason {
     }
 }
 
-#[derive(Clone)]
-pub struct Alarm {
-    rung: Arc<watch::Sender<Option<Reason>>>,
-}
+#[derive(Clone, Default)]
+pub struct Alarm(Arc<Shared>);
 
-impl Default for Alarm {
-    fn default() -> Alarm {
-        Alarm { rung: Arc::new(watch::Sender::new(None)) }
-    }
+#[derive(Default)]
+struct Shared {
+    reason: Mutex<Option<Reason>>,
+    /// Wakes in the order in which they began to wait.
+    rung: Notify,
 }
 
 impl Alarm {
     /// The first reason stays.
     pub fn ring(&self, reason: Reason) {
-        self.rung.send_if_modified(|now| {
-            let first = now.is_none();
-            if first {
-                *now = Some(reason);
-            }
-            first
-        });
+        self.0.reason.lock().get_or_insert(reason);
+        self.0.rung.notify_waiters();
     }
 
     pub fn fail(&self, error: &Error) {
@@ -54,15 +50,17 @@ impl Alarm {
     }
 
     pub fn is_rung(&self) -> bool {
-        self.rung.borrow().is_some()
+        self.0.reason.lock().is_some()
     }
 
     pub async fn rung(&self) -> Reason {
-        let mut listening = self.rung.subscribe();
-        match listening.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
-            Ok(Some(reason)) => reason,
-            // The sender is ours: it cannot go while we wait.
-            _ => Reason::Stopped,
+        loop {
+            let mut rung = pin!(self.0.rung.notified());
+            rung.as_mut().enable();
+            if let Some(reason) = self.0.reason.lock().clone() {
+                return reason;
+            }
+            rung.await;
         }
     }
 }

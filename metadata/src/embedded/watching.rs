@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::tree::Item;
 use crate::Revision;
@@ -20,8 +20,8 @@ pub struct History(Arc<Shared>);
 
 struct Shared {
     past: Mutex<Past>,
-    /// The number of changes so far: wakes watches.
-    told: watch::Sender<u64>,
+    /// Wakes watches, in the order in which they began to wait.
+    told: Notify,
     most: usize,
 }
 
@@ -45,7 +45,7 @@ fn weight(item: &Item) -> usize {
 impl History {
     pub fn new(from: Revision, most: usize) -> History {
         let past = Past { changes: VecDeque::new(), first: 0, bytes: 0, complete_after: from, closed: false };
-        History(Arc::new(Shared { past: Mutex::new(past), told: watch::Sender::new(0), most }))
+        History(Arc::new(Shared { past: Mutex::new(past), told: Notify::new(), most }))
     }
 
     pub fn add(&self, items: Vec<Item>) {
@@ -57,9 +57,8 @@ impl History {
         while past.changes.len() > self.0.most || past.bytes > MOST_BYTES {
             past.drop_first();
         }
-        let told = past.first + past.changes.len() as u64;
         drop(past);
-        self.0.told.send_replace(told);
+        self.0.told.notify_waiters();
     }
 
     pub fn forget(&self) {
@@ -72,7 +71,7 @@ impl History {
     /// Ends all watches.
     pub fn close(&self) {
         self.0.past.lock().closed = true;
-        self.0.told.send_modify(|_| {});
+        self.0.told.notify_waiters();
     }
 
     pub fn watch(&self, prefix: &str, from: Revision) -> Box<dyn Watch> {
@@ -80,7 +79,6 @@ impl History {
         let behind = past.changes.iter().take_while(|item| item.at() <= from).count();
         Box::new(Cursor {
             history: self.0.clone(),
-            told: self.0.told.subscribe(),
             prefix: prefix.to_owned(),
             next: past.first + behind as u64,
             lost: from < past.complete_after,
@@ -100,7 +98,6 @@ impl Past {
 
 struct Cursor {
     history: Arc<Shared>,
-    told: watch::Receiver<u64>,
     prefix: String,
     next: u64,
     lost: bool,
@@ -108,14 +105,14 @@ struct Cursor {
 
 impl Cursor {
     async fn advance(&mut self) -> Change {
+        let history = self.history.clone();
         loop {
-            self.told.borrow_and_update();
+            let mut told = pin!(history.told.notified());
+            told.as_mut().enable();
             if let Some(change) = self.take() {
                 return change;
             }
-            if self.told.changed().await.is_err() {
-                self.lost = true;
-            }
+            told.await;
         }
     }
 

@@ -207,7 +207,6 @@ impl Nemesis {
             Fault::PowerLossInACall => platter.device.fail(Call::Any, after, DiskFault::Power),
             Fault::FailedWrite => platter.device.fail(Call::Write, after, how),
             Fault::FailedSync => platter.device.fail(Call::Sync, after, DiskFault::Io),
-            Fault::FailedRead => platter.device.fail(Call::Read, after, DiskFault::Io),
             Fault::FailedFlush => platter.index.fail_flushes(1),
             Fault::FullDisk => {
                 platter.device.set_capacity(self.chance.within(0..1 << 20));
@@ -230,6 +229,7 @@ impl Nemesis {
         let Some(platter) = platters.get(slot).cloned() else { return };
         self.world.judge.hear(|model| model.wire.forgets_deletions(&node.id));
         match fault {
+            Fault::FailedRead => platter.device.fail(Call::Read, self.chance.within(0..20), DiskFault::Io),
             Fault::BitFlip => drop(platter.device.flip_bit(|_| true)),
             Fault::StaleSector => drop(platter.device.make_stale(|_| true)),
             Fault::LostWrite => {

@@ -1,7 +1,9 @@
 //! One seed, from an empty cluster to the last scrub.
 //!
-//! 1. The cluster starts. 2. The storm: load and faults. 3. Everything heals. 4. Progress is demanded: every ledger can
-//! be closed and every log written. 5. The scrub: everything that was ever acknowledged is read back.
+//! * The cluster starts.
+//! * The storm: load and faults.
+//! * Everything heals, and progress is demanded: every ledger can be closed and every log written.
+//! * The scrub: everything that was ever acknowledged is read back.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

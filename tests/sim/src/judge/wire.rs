@@ -16,6 +16,8 @@ pub struct Wire {
     /// What a writer first sent under an id: no other payload may ever go under it.
     values: BTreeMap<(LedgerId, EntryId), Value>,
     told: BTreeMap<(BookieId, LedgerId), Told>,
+    /// Bookies whose disks have lost things: they may not know any more which ledgers were deleted.
+    forgetful: BTreeSet<BookieId>,
     /// The highest LAC that a writer has sent along.
     confirmed: BTreeMap<LedgerId, EntryId>,
 }
@@ -57,12 +59,9 @@ impl Wire {
         self.confirmed.get(&ledger).copied().unwrap_or(EntryId(self.first(ledger).0 - 1))
     }
 
-    /// Its disk has lost things: it may have forgotten which ledgers were deleted.
+    /// A bookie's disk has lost things.
     pub fn forgets_deletions(&mut self, bookie: &BookieId) {
-        self.told
-            .iter_mut()
-            .filter(|((other, _), _)| other == bookie)
-            .for_each(|(_, told)| told.gone = false);
+        self.forgetful.insert(bookie.clone());
     }
 
     pub fn has_acknowledged(&self, bookie: &BookieId, ledger: LedgerId, entry: EntryId) -> bool {
@@ -187,7 +186,7 @@ impl Model {
         let told = self.told(bookie, ledger);
         told.acknowledged.insert(entry);
         let (denied, gone) = (told.denied.contains(&entry), told.gone);
-        if gone && !recovery {
+        if gone && !recovery && !self.wire.forgetful.contains(bookie) {
             let text = format!(
                 "{bookie} took entry {entry} of ledger {ledger} after it had dropped the deleted ledger"
             );
