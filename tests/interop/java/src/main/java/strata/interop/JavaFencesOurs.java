@@ -30,7 +30,7 @@ final class JavaFencesOurs implements Scenario {
         Check.that(writer.waitFor(30, TimeUnit.SECONDS), "our fenced writer has not ended in 30 s");
         String said = new String(writer.getErrorStream().readAllBytes());
         Check.that(writer.exitValue() != 0, "our fenced writer ended with success");
-        Check.that(said.contains("fenced") || said.contains("recover"), "our fenced writer said: %s", said);
+        Check.that(said.contains("fenced") || said.contains("taken over"), "our fenced writer said: %s", said);
     }
 
     /** An open ledger that was not there before. */
