@@ -47,7 +47,7 @@ bugs! {
     DamagedEntryIsAbsent,
     /// A ledger in limbo answers in the negative (BK#2612).
     LimboAnswersNo,
-    /// Compaction deletes a segment although its live entries were not copied.
+    /// A deleted ledger's bytes are counted twice, so that a segment is deleted with live entries in it.
     SegmentDroppedWithLive,
     /// The write set is computed with the entry id narrowed to 32 bits.
     NarrowModulus,

@@ -86,10 +86,7 @@ impl<D: Duty> Shelf<D> {
         self.running()?;
         self.commit_inner().inspect_err(|error| self.stop(error))?;
         // Copies of what was live are in the log behind the checkpoint, or in the index: either way they are found.
-        let dead = self
-            .usage
-            .get(&segment)
-            .is_some_and(|usage| usage.live == 0 || planted::on(Bug::SegmentDroppedWithLive));
+        let dead = self.usage.get(&segment).is_some_and(|usage| usage.live == 0);
         if !dead || segment >= self.checkpoint.end.segment {
             return Err(Error::Segment(segment));
         }

@@ -197,6 +197,7 @@ impl<D: Duty> Shelf<D> {
         }
         drop(catalog);
         for (segment, bytes) in flushed.purged {
+            let bytes = if planted::on(Bug::SegmentDroppedWithLive) { bytes * 2 } else { bytes };
             if let Some(usage) = self.usage.get_mut(&segment) {
                 usage.live = usage.live.saturating_sub(bytes);
                 self.used.insert(segment);
