@@ -11,6 +11,7 @@ pub mod node;
 pub mod plan;
 pub mod process;
 pub mod run;
+pub mod scenarios;
 pub mod stage;
 pub mod trace;
 pub mod world;

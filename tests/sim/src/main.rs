@@ -127,7 +127,7 @@ impl Campaign {
     fn run(&self, seed: u64) -> Outcome {
         let watched = watchdog::watch(seed);
         let mut outcome = run(seed, self.verbose);
-        if self.twice > 0 && seed % self.twice == 0 {
+        if self.twice > 0 && seed.is_multiple_of(self.twice) {
             let again = run(seed, false);
             if again.digest != outcome.digest {
                 let text =

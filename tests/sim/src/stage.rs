@@ -36,14 +36,20 @@ pub struct Actor {
 /// How many seeds a scenario is played with: latencies and what power loss keeps differ.
 const TAKES: u64 = 5;
 
-/// Plays a scenario on `nodes` bookies; panics with what was violated.
-pub fn play<F: Future<Output = Result<(), String>>>(nodes: usize, story: impl Fn(Stage) -> F) {
-    play_in(&Setting::calm(nodes), story);
+/// Plays a scenario on `nodes` bookies; an error says what was violated.
+pub fn play<F: Future<Output = Result<(), String>>>(
+    nodes: usize,
+    story: impl Fn(Stage) -> F,
+) -> Result<(), String> {
+    play_in(&Setting::calm(nodes), story)
 }
 
-pub fn play_in<F: Future<Output = Result<(), String>>>(setting: &Setting, story: impl Fn(Stage) -> F) {
-    let printed = std::env::var_os("SIM_VERBOSE").is_some();
+pub fn play_in<F: Future<Output = Result<(), String>>>(
+    setting: &Setting,
+    story: impl Fn(Stage) -> F,
+) -> Result<(), String> {
     crate::run::watch_panics();
+    let printed = std::env::var_os("SIM_VERBOSE").is_some();
     for seed in 1..=TAKES {
         let outcome = simulate(seed, setting, printed, |world| async {
             let stage = Stage { world, clients: Clients::default() };
@@ -52,11 +58,10 @@ pub fn play_in<F: Future<Output = Result<(), String>>>(setting: &Setting, story:
         });
         let told: Vec<String> = outcome.violations.iter().map(ToString::to_string).collect();
         if !told.is_empty() {
-            eprintln!("take {seed} (SIM_VERBOSE=1 prints every event): {}", told.join("\n"));
-            let _ = std::panic::take_hook();
-            panic!("take {seed}: {}", told.join("\n"));
+            return Err(format!("take {seed} (SIM_VERBOSE=1 prints every event): {}", told.join("; ")));
         }
     }
+    Ok(())
 }
 
 impl Stage {

@@ -93,8 +93,9 @@ impl Model {
     ) {
         let taken = old.state == State::Open && new.state == State::InRecovery;
         if taken && new.is_log_link() && by.is_some_and(|by| !self.logs.is_owner(by)) {
-            let text =
-                format!("ledger {ledger} is a link of a log, and p{by:?} recovers it without owning the log");
+            let text = format!(
+                "ledger {ledger} is a link of a log, and another process recovers it without owning the log"
+            );
             self.violation("I16", text);
         }
     }

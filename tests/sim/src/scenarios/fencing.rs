@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use crate::node::Ending;
+use crate::stage::play;
 use disk::simulated::{Call, Fault};
 use metadata::State;
 use protocol::EntryId;
-use sim::node::Ending;
-use sim::stage::play;
 use tokio::time::sleep;
 
 fn seconds(n: u64) -> Duration {
@@ -14,8 +14,7 @@ fn seconds(n: u64) -> Duration {
 }
 
 /// TLA Defect 1 (BK#2614).
-#[test]
-fn s01_a_bookie_that_only_a_recovery_read_reached_takes_no_more_adds() {
+pub fn s01_a_bookie_that_only_a_recovery_read_reached_takes_no_more_adds() -> Result<(), String> {
     play(3, async |stage| {
         let (writer, recoverer) = (stage.actor("writer"), stage.actor("recoverer"));
         let mut open = writer.create((3, 3, 2)).await?;
@@ -40,12 +39,11 @@ fn s01_a_bookie_that_only_a_recovery_read_reached_takes_no_more_adds() {
         let _ = recovery.await;
         writer.listen(&mut open, 3000).await;
         stage.scrub().await
-    });
+    })
 }
 
 /// H1: a fence that a recoverer counted must not be lost with the power.
-#[test]
-fn s03_no_answer_is_given_before_its_fence_is_durable() {
+pub fn s03_no_answer_is_given_before_its_fence_is_durable() -> Result<(), String> {
     play(3, async |stage| {
         let (writer, recoverer) = (stage.actor("writer"), stage.actor("recoverer"));
         let mut open = writer.create((3, 3, 2)).await?;
@@ -63,12 +61,11 @@ fn s03_no_answer_is_given_before_its_fence_is_durable() {
         recoverer.mend(c);
         let _ = recovery.await;
         stage.scrub().await
-    });
+    })
 }
 
 /// PR4843: fence state is part of every checkpoint.
-#[test]
-fn s04_a_fence_outlives_checkpoint_trim_and_crash() {
+pub fn s04_a_fence_outlives_checkpoint_trim_and_crash() -> Result<(), String> {
     play(3, async |stage| {
         let (writer, recoverer) = (stage.actor("writer"), stage.actor("recoverer"));
         let mut open = writer.create((3, 3, 2)).await?;
@@ -102,12 +99,11 @@ fn s04_a_fence_outlives_checkpoint_trim_and_crash() {
         let acknowledged = writer.listen(&mut open, 4000).await;
         stage.expect(acknowledged == EntryId::NONE, "the fenced ledger takes nothing")?;
         stage.scrub().await
-    });
+    })
 }
 
 /// R10, I14: racing recoverers, each killed at some point, and a writer that goes on.
-#[test]
-fn s07_two_recoverers_and_a_live_writer_agree_on_one_end() {
+pub fn s07_two_recoverers_and_a_live_writer_agree_on_one_end() -> Result<(), String> {
     for pause in [1, 3, 6, 9, 12, 16, 25, 40] {
         play(4, async |stage| {
             let (writer, first, second) =
@@ -131,13 +127,13 @@ fn s07_two_recoverers_and_a_live_writer_agree_on_one_end() {
             let ended = tokio::time::timeout(seconds(60), other).await;
             stage.expect(matches!(ended, Ok(Ok(Ok(_)))), "the second recoverer finishes")?;
             stage.scrub().await
-        });
+        })?;
     }
+    Ok(())
 }
 
 /// BK#4812: other bookies at the old addresses know nothing of the fences.
-#[test]
-fn s08_bookies_recreated_at_the_same_addresses_take_no_adds_for_a_closed_ledger() {
+pub fn s08_bookies_recreated_at_the_same_addresses_take_no_adds_for_a_closed_ledger() -> Result<(), String> {
     play(3, async |stage| {
         let (writer, recoverer) = (stage.actor("writer"), stage.actor("recoverer"));
         let mut open = writer.create((3, 3, 2)).await?;
@@ -160,5 +156,5 @@ fn s08_bookies_recreated_at_the_same_addresses_take_no_adds_for_a_closed_ledger(
         let state = stage.state(open.ledger);
         let same = |state| matches!((state, closed), (State::Closed { last, .. }, State::Closed { last: l, .. }) if last == l);
         stage.expect(state.is_some_and(same), "the ledger ends where it ended")
-    });
+    })
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::load::logs::{LogLoad, Owned, scrub};
+use crate::metastore::Fate;
+use crate::node::Ending;
+use crate::stage::{Actor, Stage, play, play_in};
+use crate::world::Setting;
 use ledger::log::Log;
-use sim::load::logs::{LogLoad, Owned, scrub};
-use sim::metastore::Fate;
-use sim::node::Ending;
-use sim::stage::{Actor, Stage, play, play_in};
-use sim::world::Setting;
 use tokio::time::sleep;
 
 async fn open(load: &LogLoad, actor: &Actor) -> Result<Owned, String> {
@@ -17,7 +17,7 @@ async fn open(load: &LogLoad, actor: &Actor) -> Result<Owned, String> {
 
 fn append(owned: &mut Owned, count: usize, stage: &Stage) {
     for _ in 0..count {
-        owned.append(sim::load::payload(&stage.world.chance, (20, 60)));
+        owned.append(crate::load::payload(&stage.world.chance, (20, 60)));
     }
 }
 
@@ -29,8 +29,7 @@ async fn listen(owned: &mut Owned, ms: u64) {
 }
 
 /// BK#4651: a bookie is lost, and the transaction that records the next ledger is slow.
-#[test]
-fn s06_what_is_acknowledged_while_the_roll_is_under_way_can_be_read() {
+pub fn s06_what_is_acknowledged_while_the_roll_is_under_way_can_be_read() -> Result<(), String> {
     play(4, async |stage| {
         let load = stage.log_load("slow-roll")?;
         let first = stage.actor("first owner");
@@ -50,12 +49,11 @@ fn s06_what_is_acknowledged_while_the_roll_is_under_way_can_be_read() {
         stage.world.meta.set_moods(|moods| moods.slow = 0.0);
         scrub(&load).await?;
         stage.scrub().await
-    });
+    })
 }
 
 /// Two owners: the one that was paused must not get anything acknowledged.
-#[test]
-fn s12_an_owner_that_was_paused_gets_nothing_acknowledged_after_another_opened() {
+pub fn s12_an_owner_that_was_paused_gets_nothing_acknowledged_after_another_opened() -> Result<(), String> {
     play(4, async |stage| {
         let load = stage.log_load("stolen")?;
         let (first, second) = (stage.actor("A"), stage.actor("B"));
@@ -81,12 +79,11 @@ fn s12_an_owner_that_was_paused_gets_nothing_acknowledged_after_another_opened()
         stage.expect(new.log.progress().borrow().ended.is_none(), "the new owner is not")?;
         roll.abort();
         scrub(&load).await
-    });
+    })
 }
 
 /// P#26074: an empty head ledger, whose bookie is missing when the auditor looks.
-#[test]
-fn s13_the_first_append_to_an_idle_head_ledger_is_durable_or_refused() {
+pub fn s13_the_first_append_to_an_idle_head_ledger_is_durable_or_refused() -> Result<(), String> {
     let with_repair = Setting { repair: true, ..Setting::calm(4) };
     play_in(&with_repair, async |stage| {
         let load = stage.log_load("idle")?;
@@ -103,11 +100,10 @@ fn s13_the_first_append_to_an_idle_head_ledger_is_durable_or_refused() {
         listen(&mut owned, 3000).await;
         stage.start(head.first().ok_or("a bookie")?).await?;
         scrub(&load).await
-    });
+    })
 }
 
-#[test]
-fn s18_ambiguous_transactions_of_a_log_are_not_done_twice() {
+pub fn s18_ambiguous_transactions_of_a_log_are_not_done_twice() -> Result<(), String> {
     for fate in [Fate::Done, Fate::Lost, Fate::DoneLater] {
         for nth in 0..12 {
             play(4, async |stage| {
@@ -127,7 +123,8 @@ fn s18_ambiguous_transactions_of_a_log_are_not_done_twice() {
                 listen(&mut owned, 300).await;
                 sleep(Duration::from_secs(10)).await;
                 scrub(&load).await
-            });
+            })?;
         }
     }
+    Ok(())
 }

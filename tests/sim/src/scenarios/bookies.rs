@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use crate::node::Ending;
+use crate::stage::{Stage, play};
+use crate::world::World;
 use disk::simulated::{Call, Fault};
-use sim::node::Ending;
-use sim::stage::{Stage, play};
-use sim::world::World;
 use tokio::time::sleep;
 
 fn text(error: impl ToString) -> String {
@@ -13,8 +13,7 @@ fn text(error: impl ToString) -> String {
 }
 
 /// H2, H3.
-#[test]
-fn s05_a_flush_that_failed_once_loses_nothing() {
+pub fn s05_a_flush_that_failed_once_loses_nothing() -> Result<(), String> {
     play(3, async |stage| {
         let writer = stage.actor("writer");
         let mut open = writer.create((3, 3, 2)).await?;
@@ -30,7 +29,7 @@ fn s05_a_flush_that_failed_once_loses_nothing() {
             stage.restart(&node.id, Ending::PowerLoss).await?;
         }
         stage.scrub().await
-    });
+    })
 }
 
 async fn revive(stage: &Stage) -> Result<(), String> {
@@ -41,8 +40,7 @@ async fn revive(stage: &Stage) -> Result<(), String> {
 }
 
 /// BK#870, #4668.
-#[test]
-fn s11_garbage_collection_survives_listings_that_leave_ledgers_out() {
+pub fn s11_garbage_collection_survives_listings_that_leave_ledgers_out() -> Result<(), String> {
     play(4, async |stage| {
         let writer = stage.actor("writer");
         stage.world.meta.set_moods(|moods| {
@@ -66,12 +64,11 @@ fn s11_garbage_collection_survives_listings_that_leave_ledgers_out() {
         }
         sleep(Duration::from_secs(30)).await;
         stage.scrub().await
-    });
+    })
 }
 
 /// B3.
-#[test]
-fn s14_a_bookie_whose_sync_failed_acknowledges_nothing_more() {
+pub fn s14_a_bookie_whose_sync_failed_acknowledges_nothing_more() -> Result<(), String> {
     play(3, async |stage| {
         let writer = stage.actor("writer");
         let mut open = writer.create((3, 3, 2)).await?;
@@ -85,12 +82,11 @@ fn s14_a_bookie_whose_sync_failed_acknowledges_nothing_more() {
         writer.write(&mut open, 5).await?;
         stage.restart(&failing.id, Ending::PowerLoss).await?;
         stage.scrub().await
-    });
+    })
 }
 
 /// BK#4855.
-#[test]
-fn s15_a_write_that_was_cut_short_poisons_nothing_that_comes_later() {
+pub fn s15_a_write_that_was_cut_short_poisons_nothing_that_comes_later() -> Result<(), String> {
     play(3, async |stage| {
         let writer = stage.actor("writer");
         let mut open = writer.create((3, 3, 2)).await?;
@@ -108,7 +104,7 @@ fn s15_a_write_that_was_cut_short_poisons_nothing_that_comes_later() {
             supervise(&stage.world).await;
         }
         stage.scrub().await
-    });
+    })
 }
 
 async fn supervise(world: &World) {

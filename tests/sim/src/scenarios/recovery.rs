@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use crate::metastore::Fate;
+use crate::node::Ending;
+use crate::stage::play;
 use disk::simulated::Device;
 use ledger::quorum::{Members, Quorums};
 use metadata::ledgers::Updated;
 use metadata::{LedgerMetadata, Segment, State};
 use protocol::EntryId;
-use sim::metastore::Fate;
-use sim::node::Ending;
-use sim::stage::play;
 use tokio::time::{sleep, timeout};
 
 fn text(error: impl ToString) -> String {
@@ -17,8 +17,7 @@ fn text(error: impl ToString) -> String {
 }
 
 /// BK#2615, and the zero-length bug class.
-#[test]
-fn s02_recovery_of_an_empty_last_segment_finds_the_end_and_the_length() {
+pub fn s02_recovery_of_an_empty_last_segment_finds_the_end_and_the_length() -> Result<(), String> {
     play(4, async |stage| {
         let (writer, recoverer) = (stage.actor("writer"), stage.actor("recoverer"));
         let mut open = writer.create((3, 3, 2)).await?;
@@ -43,12 +42,11 @@ fn s02_recovery_of_an_empty_last_segment_finds_the_end_and_the_length() {
         };
         stage.expect(last == EntryId(4), "the ledger ends at its last entry")?;
         stage.scrub().await
-    });
+    })
 }
 
 /// BK#2612: a wiped bookie says that it cannot tell.
-#[test]
-fn s09_a_wiped_bookie_and_a_lost_one_do_not_truncate() {
+pub fn s09_a_wiped_bookie_and_a_lost_one_do_not_truncate() -> Result<(), String> {
     play(3, async |stage| {
         let (writer, recoverer) = (stage.actor("writer"), stage.actor("recoverer"));
         let mut open = writer.create((3, 3, 2)).await?;
@@ -70,12 +68,11 @@ fn s09_a_wiped_bookie_and_a_lost_one_do_not_truncate() {
         stage.expect(!matches!(hasty, Ok(Ok(_))), "recovery does not finish without the second bookie")?;
         stage.start(b).await?;
         stage.scrub().await
-    });
+    })
 }
 
 /// BK#2908: what cannot be read is not absent.
-#[test]
-fn s10_recovery_does_not_end_a_ledger_at_a_damaged_entry() {
+pub fn s10_recovery_does_not_end_a_ledger_at_a_damaged_entry() -> Result<(), String> {
     play(3, async |stage| {
         let (writer, recoverer) = (stage.actor("writer"), stage.actor("recoverer"));
         let mut open = writer.create((3, 3, 2)).await?;
@@ -114,7 +111,7 @@ fn s10_recovery_does_not_end_a_ledger_at_a_damaged_entry() {
             stage.restart(bookie, Ending::Kill).await?;
         }
         stage.scrub().await
-    });
+    })
 }
 
 /// The same bit again.
@@ -123,8 +120,7 @@ fn heal(device: &Device, file: &str, position: u64) {
 }
 
 /// BOOKKEEPER-799, by quantifying over all ack quorums.
-#[test]
-fn s16_coverage_is_what_every_ack_quorum_needs() -> Result<(), String> {
+pub fn s16_coverage_is_what_every_ack_quorum_needs() -> Result<(), String> {
     for e in 1..=7u32 {
         for w in 1..=e {
             for a in 1..=w {
@@ -149,8 +145,7 @@ fn every_ack_quorum_meets(answered: u64, e: u32, w: u32, a: u32, first: u32) -> 
     })
 }
 
-#[test]
-fn s17_all_lose_power_at_once_and_one_its_disk() {
+pub fn s17_all_lose_power_at_once_and_one_its_disk() -> Result<(), String> {
     play(4, async |stage| {
         let writer = stage.actor("writer");
         let mut ledgers = Vec::new();
@@ -173,11 +168,10 @@ fn s17_all_lose_power_at_once_and_one_its_disk() {
             stage.start(&node.id).await?;
         }
         stage.scrub().await
-    });
+    })
 }
 
-#[test]
-fn s18_a_transaction_whose_outcome_is_not_told_is_not_done_twice() {
+pub fn s18_a_transaction_whose_outcome_is_not_told_is_not_done_twice() -> Result<(), String> {
     for fate in [Fate::Done, Fate::Lost, Fate::DoneLater] {
         for nth in 0..10 {
             play(4, async |stage| {
@@ -192,7 +186,8 @@ fn s18_a_transaction_whose_outcome_is_not_told_is_not_done_twice() {
                 second.close(&stage.world).await.map_err(text)?;
                 sleep(Duration::from_secs(10)).await;
                 stage.scrub().await
-            });
+            })?;
         }
     }
+    Ok(())
 }

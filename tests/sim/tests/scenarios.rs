@@ -1,0 +1,98 @@
+//! Every scenario as a test of its own.
+
+use sim::scenarios::{bookies, fencing, logs, recovery};
+
+#[test]
+fn s01_a_bookie_that_only_a_recovery_read_reached_takes_no_more_adds() -> Result<(), String> {
+    fencing::s01_a_bookie_that_only_a_recovery_read_reached_takes_no_more_adds()
+}
+
+#[test]
+fn s03_no_answer_is_given_before_its_fence_is_durable() -> Result<(), String> {
+    fencing::s03_no_answer_is_given_before_its_fence_is_durable()
+}
+
+#[test]
+fn s04_a_fence_outlives_checkpoint_trim_and_crash() -> Result<(), String> {
+    fencing::s04_a_fence_outlives_checkpoint_trim_and_crash()
+}
+
+#[test]
+fn s07_two_recoverers_and_a_live_writer_agree_on_one_end() -> Result<(), String> {
+    fencing::s07_two_recoverers_and_a_live_writer_agree_on_one_end()
+}
+
+#[test]
+fn s08_bookies_recreated_at_the_same_addresses_take_no_adds_for_a_closed_ledger() -> Result<(), String> {
+    fencing::s08_bookies_recreated_at_the_same_addresses_take_no_adds_for_a_closed_ledger()
+}
+
+#[test]
+fn s02_recovery_of_an_empty_last_segment_finds_the_end_and_the_length() -> Result<(), String> {
+    recovery::s02_recovery_of_an_empty_last_segment_finds_the_end_and_the_length()
+}
+
+#[test]
+fn s09_a_wiped_bookie_and_a_lost_one_do_not_truncate() -> Result<(), String> {
+    recovery::s09_a_wiped_bookie_and_a_lost_one_do_not_truncate()
+}
+
+#[test]
+fn s10_recovery_does_not_end_a_ledger_at_a_damaged_entry() -> Result<(), String> {
+    recovery::s10_recovery_does_not_end_a_ledger_at_a_damaged_entry()
+}
+
+#[test]
+fn s16_coverage_is_what_every_ack_quorum_needs() -> Result<(), String> {
+    recovery::s16_coverage_is_what_every_ack_quorum_needs()
+}
+
+#[test]
+fn s17_all_lose_power_at_once_and_one_its_disk() -> Result<(), String> {
+    recovery::s17_all_lose_power_at_once_and_one_its_disk()
+}
+
+#[test]
+fn s18_a_transaction_whose_outcome_is_not_told_is_not_done_twice() -> Result<(), String> {
+    recovery::s18_a_transaction_whose_outcome_is_not_told_is_not_done_twice()
+}
+
+#[test]
+fn s05_a_flush_that_failed_once_loses_nothing() -> Result<(), String> {
+    bookies::s05_a_flush_that_failed_once_loses_nothing()
+}
+
+#[test]
+fn s11_garbage_collection_survives_listings_that_leave_ledgers_out() -> Result<(), String> {
+    bookies::s11_garbage_collection_survives_listings_that_leave_ledgers_out()
+}
+
+#[test]
+fn s14_a_bookie_whose_sync_failed_acknowledges_nothing_more() -> Result<(), String> {
+    bookies::s14_a_bookie_whose_sync_failed_acknowledges_nothing_more()
+}
+
+#[test]
+fn s15_a_write_that_was_cut_short_poisons_nothing_that_comes_later() -> Result<(), String> {
+    bookies::s15_a_write_that_was_cut_short_poisons_nothing_that_comes_later()
+}
+
+#[test]
+fn s06_what_is_acknowledged_while_the_roll_is_under_way_can_be_read() -> Result<(), String> {
+    logs::s06_what_is_acknowledged_while_the_roll_is_under_way_can_be_read()
+}
+
+#[test]
+fn s12_an_owner_that_was_paused_gets_nothing_acknowledged_after_another_opened() -> Result<(), String> {
+    logs::s12_an_owner_that_was_paused_gets_nothing_acknowledged_after_another_opened()
+}
+
+#[test]
+fn s13_the_first_append_to_an_idle_head_ledger_is_durable_or_refused() -> Result<(), String> {
+    logs::s13_the_first_append_to_an_idle_head_ledger_is_durable_or_refused()
+}
+
+#[test]
+fn s18_ambiguous_transactions_of_a_log_are_not_done_twice() -> Result<(), String> {
+    logs::s18_ambiguous_transactions_of_a_log_are_not_done_twice()
+}
