@@ -73,11 +73,9 @@ impl Load {
     pub async fn must_acknowledge(&self, count: usize, within: Duration, when: &str) -> Result<()> {
         let (start, deadline) = (self.acknowledged(), Instant::now() + within);
         while self.acknowledged() < start + count {
-            let history = lock(&self.history);
-            if let Some(why) = &history.ended {
+            if let Some(why) = &lock(&self.history).ended {
                 bail!("the writer's log ended {when}: {why}");
             }
-            drop(history);
             if Instant::now() > deadline {
                 let words = self.process.last_words();
                 bail!(

@@ -124,7 +124,11 @@ impl Nemesis {
             Fault::PowerLossOfAll => {
                 self.world.nodes.iter().for_each(|node| node.stop(&self.world, Ending::PowerLoss))
             }
-            Fault::GracefulRestart => node.stop_gracefully(&self.world).await,
+            // Begun, it comes to its end, whether or not the faults end before.
+            Fault::GracefulRestart => {
+                let world = self.world.clone();
+                tokio::spawn(async move { node.stop_gracefully(&world).await });
+            }
             _ if fault.destroys() => self.destroy(fault, &node),
             _ => self.strike_disk(fault, &node),
         }

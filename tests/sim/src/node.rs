@@ -203,8 +203,8 @@ impl Node {
             && tokio::time::timeout(Duration::from_secs(30), bookie.stop()).await.is_err()
         {
             world.trace.note(&format!("{} takes too long to stop", self.id));
+            self.stop(world, Ending::Kill);
         }
-        self.stop(world, Ending::Kill);
     }
 }
 
