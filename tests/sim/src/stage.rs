@@ -195,8 +195,8 @@ impl Actor {
 
     /// Adds entries and waits until they are acknowledged.
     pub async fn write(&self, ledger: &mut OpenLedger, count: usize) -> Result<(), String> {
-        self.add(ledger, count);
         let wanted = EntryId(ledger.acknowledged().0 + count as i64);
+        self.add(ledger, count);
         for _ in 0..100 {
             if self.listen(ledger, 20).await >= wanted {
                 return Ok(());

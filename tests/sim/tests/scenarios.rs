@@ -96,3 +96,13 @@ fn s13_the_first_append_to_an_idle_head_ledger_is_durable_or_refused() -> Result
 fn s18_ambiguous_transactions_of_a_log_are_not_done_twice() -> Result<(), String> {
     logs::s18_ambiguous_transactions_of_a_log_are_not_done_twice()
 }
+
+#[test]
+fn s16_entries_beyond_32_bits_are_where_readers_look() -> Result<(), String> {
+    recovery::s16_entries_beyond_32_bits_are_where_readers_look()
+}
+
+#[test]
+fn s05_what_is_replayed_after_a_failed_sync_is_written_again() -> Result<(), String> {
+    bookies::s05_what_is_replayed_after_a_failed_sync_is_written_again()
+}

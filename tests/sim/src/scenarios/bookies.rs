@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use crate::load::reading::copies;
 use crate::node::Ending;
 use crate::stage::{Stage, play};
 use crate::world::World;
 use disk::simulated::{Call, Fault};
+use ledger::layout::Layout;
+use protocol::EntryId;
 use tokio::time::sleep;
 
 fn text(error: impl ToString) -> String {
@@ -27,6 +30,31 @@ pub fn s05_a_flush_that_failed_once_loses_nothing() -> Result<(), String> {
         }
         for node in stage.world.nodes.iter() {
             stage.restart(&node.id, Ending::PowerLoss).await?;
+        }
+        stage.scrub().await
+    })
+}
+
+/// A sync fails, the process restarts, the machine does not: what is in the page cache is not on the disk.
+pub fn s05_what_is_replayed_after_a_failed_sync_is_written_again() -> Result<(), String> {
+    play(3, async |stage| {
+        let (writer, recoverer) = (stage.actor("writer"), stage.actor("recoverer"));
+        let mut open = writer.create((3, 3, 2)).await?;
+        let ensemble = stage.ensemble(open.ledger)?;
+        let failing = ensemble.first().ok_or("a bookie")?;
+        writer.write(&mut open, 5).await?;
+        writer.listen(&mut open, 100).await;
+        let platters = stage.node(failing)?.platters();
+        platters.iter().for_each(|platter| platter.device.fail(Call::Sync, 0, Fault::Io));
+        writer.add(&mut open, 3);
+        writer.listen(&mut open, 500).await;
+        writer.dies();
+        stage.restart(failing, Ending::Kill).await?;
+        let stored = recoverer.recover(open.ledger).await.map_err(text)?;
+        stage.restart(failing, Ending::PowerLoss).await?;
+        let layout = Layout::of(&stored).map_err(text)?;
+        for entry in (0..8).map(EntryId) {
+            copies(&recoverer.cluster, &layout, entry).await;
         }
         stage.scrub().await
     })

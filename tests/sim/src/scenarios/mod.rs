@@ -76,4 +76,12 @@ pub const ALL: &[(&str, Scenario)] = &[
         "s18_ambiguous_transactions_of_a_log_are_not_done_twice",
         logs::s18_ambiguous_transactions_of_a_log_are_not_done_twice,
     ),
+    (
+        "s16_entries_beyond_32_bits_are_where_readers_look",
+        recovery::s16_entries_beyond_32_bits_are_where_readers_look,
+    ),
+    (
+        "s05_what_is_replayed_after_a_failed_sync_is_written_again",
+        bookies::s05_what_is_replayed_after_a_failed_sync_is_written_again,
+    ),
 ];

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::load::ledgers::OpenLedger;
 use crate::metastore::Fate;
 use crate::node::Ending;
 use crate::stage::play;
@@ -135,6 +136,19 @@ pub fn s16_coverage_is_what_every_ack_quorum_needs() -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// H5: arithmetic in 32 bits.
+pub fn s16_entries_beyond_32_bits_are_where_readers_look() -> Result<(), String> {
+    play(3, async |stage| {
+        let writer = stage.actor("writer");
+        let first = EntryId((1 << 32) - 3);
+        let open = OpenLedger::create_at(&writer.cluster, (3, 2, 2), first).await;
+        let mut open = open.map_err(text)?;
+        writer.write(&mut open, 1).await?;
+        writer.write(&mut open, 12).await?;
+        stage.scrub().await
+    })
 }
 
 /// Whether each set of `a` members of the write set that begins at `first` has a member that answered.
