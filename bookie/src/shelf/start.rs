@@ -504,9 +504,6 @@ impl<D: Duty> Start<D> {
     /// Makes durable what was replayed. Above the last mark it may be in the page cache only, and even there be taken
     /// for written (a sync that failed cleans its pages): so it is written again, the same bytes to the same place.
     fn make_durable(&mut self) -> Result<(), Error> {
-        if planted::on(Bug::ReplayedTailNotSynced) {
-            return Ok(());
-        }
         let (acked, end) = (self.shelf.log.acked, self.shelf.log.next);
         let from = self.shelf.checkpoint.end.segment.min(acked.segment);
         let files = self.files.iter().filter(|id| (from..=end.segment).contains(*id));

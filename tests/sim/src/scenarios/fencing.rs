@@ -78,7 +78,7 @@ pub fn s03_no_answer_is_given_before_its_fence_is_durable() -> Result<(), String
         }
         recoverer.mend(b);
         recoverer.mend(a);
-        sleep(Duration::from_millis(500)).await;
+        sleep(Duration::from_millis(20)).await;
         stage.restart(c, Ending::PowerLoss).await?;
         writer.add(&mut open, 3);
         writer.listen(&mut open, 4000).await;
