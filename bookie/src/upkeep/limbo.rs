@@ -19,6 +19,8 @@ use crate::shelf::{Order, Reader};
 const RETRY: Duration = Duration::from_secs(1);
 /// How much is read at once when a ledger is checked.
 const STEP: u64 = 1 << 20;
+/// What looking for an entry in vain counts for, in bytes read: it must not keep a thread to itself either.
+const MISS_COST: u64 = 128;
 
 /// From "any ledger" to "these ledgers", however long metadata takes. False if the bookie cannot go on.
 pub(super) async fn narrow_down(core: &Core, hold: &mut Hold, claim: &mut Claim, epoch: u64) -> bool {
@@ -163,7 +165,10 @@ async fn lacking(
     for entry in expected(metadata, &core.id) {
         match reader.read_batch(ledger, entry, 1, STEP) {
             Ok(found) => read += found.iter().map(|body| body.len() as u64).sum::<u64>(),
-            Err(_) => lacks.add(entry),
+            Err(_) => {
+                lacks.add(entry);
+                read += MISS_COST;
+            }
         }
         if read >= STEP {
             sleep(Duration::from_secs(1).mul_f64(read as f64 / core.settings.scrub_rate as f64)).await;

@@ -88,6 +88,10 @@ impl Place<'_> {
                 continue;
             }
             while runs.next_if(|(_, last)| *last < entry).is_some() {}
+            // A long ledger must not keep a whole thread to itself.
+            if turn % 4096 == 0 {
+                tokio::task::yield_now().await;
+            }
             let listed = runs.peek().is_some_and(|(first, _)| *first <= entry);
             turn += 1;
             let wanted = turn % step == 0 || (held.is_none() && mine.contains(&entry));

@@ -180,6 +180,8 @@ impl Plan {
             moods.incomplete_listings = 0.0;
         }
         let gap = chance.one_of([50, 200, 1000, 3000]);
+        // To repair, a ledger that begins at a high id lacks four thousand million entries.
+        let may_repair = !load.high_ids;
         Plan {
             nodes,
             disks_per_node: 1 + chance.index(2),
@@ -192,7 +194,7 @@ impl Plan {
             length: Duration::from_millis(chance.within(3_000..20_000)),
             victims,
             storage: draw_storage(chance),
-            repair: chance.hits(0.3),
+            repair: chance.hits(0.3) && may_repair,
         }
     }
 }
