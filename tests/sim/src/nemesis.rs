@@ -162,7 +162,13 @@ impl Nemesis {
                     weather.latency_us = (weather.latency_us.0, weather.latency_us.1 + 20_000);
                     weather.spikes = 0.2;
                 });
-                self.later(100..3000, move || world.network.set_weather(|weather| *weather = calm));
+                // The storm may be over by then: what it had calmed stays calm.
+                self.later(100..3000, move || {
+                    world.network.set_weather(|weather| {
+                        weather.latency_us = calm.latency_us;
+                        weather.spikes = weather.spikes.min(calm.spikes);
+                    });
+                });
             }
         }
     }

@@ -166,7 +166,11 @@ impl Plan {
             (4, 4, 2),
         ]);
         let nodes = quorums.0 as usize + chance.index(3);
-        let faults = draw_faults(chance);
+        let mut faults = draw_faults(chance);
+        // A disk that is put back to an old state must not have gone to another machine meanwhile.
+        if faults.contains(&Fault::Swap) {
+            faults.retain(|fault| *fault != Fault::Restore);
+        }
         let most = (quorums.2 as usize).saturating_sub(1);
         let mut victims: Vec<usize> = (0..nodes).collect();
         chance.shuffle(&mut victims);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use net::Reply;
 use planted::Bug;
-use protocol::{BookieId, EntryId, LedgerId};
+use protocol::{BookieId, LedgerId};
 use tokio::sync::{Notify, watch};
 
 use crate::drive::{Dispatch, Driven};
@@ -199,7 +199,7 @@ impl Core {
 
     fn news(&self) -> News {
         let writer = &self.current.writer;
-        let large = writer.length() as u64 >= self.limits.roll_bytes;
+        let large = writer.length() as u64 >= self.limits.roll_bytes && self.has_acknowledged();
         News { severity: writer.trouble().map(Trouble::severity), large }
     }
 
@@ -222,12 +222,13 @@ impl Core {
             return None;
         }
         let writer = &self.current.writer;
-        let is_empty = writer.next_entry() == EntryId::FIRST;
         let age = now.saturating_sub(self.current.began);
-        let is_full = writer.length() as u64 >= self.limits.roll_bytes || age >= self.limits.roll_age;
+        // With nothing acknowledged a new ledger would be just as full, and so on for ever.
+        let is_full = self.has_acknowledged()
+            && (writer.length() as u64 >= self.limits.roll_bytes || age >= self.limits.roll_age);
         match writer.trouble() {
             Some(Trouble::Lost(bookie, _)) => Some(Reason::Lost(bookie.clone())),
-            Some(Trouble::Slow(_)) | None if is_full && !is_empty => Some(Reason::Full),
+            Some(Trouble::Slow(_)) | None if is_full => Some(Reason::Full),
             Some(Trouble::Slow(bookie)) => Some(Reason::Slow(bookie.clone())),
             Some(dead) => Some(Reason::Dead(dead.clone())),
             None if !self.absent().is_empty() => Some(Reason::Reduced),
