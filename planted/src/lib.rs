@@ -35,8 +35,6 @@ bugs! {
     TombstoneForgotten,
     /// A checkpoint leaves out the states of ledgers without new entries (BK PR4843).
     StatesNotInCheckpoint,
-    /// Damage below the ack mark is cut off as if it were a torn tail.
-    DamageTakenForTail,
     /// An entry that cannot be read is answered as absent (BK#2908).
     DamagedEntryIsAbsent,
     /// A ledger in limbo answers in the negative (BK#2612).

@@ -328,9 +328,6 @@ impl<D: Duty> Start<D> {
 
     /// Whether any group from `found` on says that what begins at `place` had been acknowledged.
     fn acked_beyond(&self, file: &SegmentFile, found: &Found, place: Position) -> Result<bool, Error> {
-        if planted::on(Bug::DamageTakenForTail) {
-            return Ok(false);
-        }
         if found.header.acked > place {
             return Ok(true);
         }
