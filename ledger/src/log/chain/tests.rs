@@ -300,6 +300,19 @@ async fn a_slow_bookie_is_left_at_most_every_ten_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_window_larger_than_a_ledger_is_acknowledged_all_the_same() {
+    let model = Model::new(4, 1);
+    let log = logs(&model, Limits { roll_bytes: 1, ..suite::limits() });
+    let log = log.open(&name()).await.expect("opens");
+    let end = append(&log, 0, 20).await;
+    tokio::time::timeout(Duration::from_secs(20), acknowledged(&*log, end))
+        .await
+        .expect("no rolling for ever")
+        .expect("goes on");
+    check(&log, 20).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_old_ledger_is_rolled() {
     let model = Model::new(4, 1);
     let limits = Limits { roll_age: Duration::from_secs(60), ..suite::limits() };
