@@ -104,7 +104,10 @@ impl Keeper {
         let mut closing = None;
         for item in work {
             match item {
-                Work::Serve(request, held) => self.stage(request, held)?,
+                Work::Serve(request, held) => match self.waits_behind(&request) {
+                    Some(waiting) => waiting.push((request, held)),
+                    None => self.stage(request, held)?,
+                },
                 Work::Close(then) => closing = Some(then),
                 other => self.other(other)?,
             }
@@ -217,6 +220,14 @@ impl Keeper {
         let room = self.shelf.room();
         self.around.writable.store(room != Room::ReadOnly, Ordering::Relaxed);
         self.around.plenty.store(room == Room::Plenty, Ordering::Relaxed);
+    }
+
+    /// A force is about the adds before it, and these may still wait for what metadata says.
+    fn waits_behind(&mut self, request: &Request) -> Option<&mut Vec<(Request, Held)>> {
+        match request {
+            Request::Force { ledger } => self.parked.get_mut(ledger),
+            _ => None,
+        }
     }
 
     /// An add for a ledger that is not known waits for what metadata says; so does all that comes after it.
