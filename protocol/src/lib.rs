@@ -2,9 +2,11 @@
 //!
 //! * [`ids`] — ledgers, entries, bookies: the names that all layers share.
 //! * [`entry`] — an entry as BookKeeper lays it out, and its digests.
+//! * [`body`] — JSON that RocketMQ's frames carry.
 //! * [`bookie`] — what one asks of a bookie and what it answers, and the three encodings of that
 //!   (BookKeeper's v2 and v3, and our extension).
 
+pub mod body;
 pub mod bookie;
 pub mod entry;
 pub mod ids;

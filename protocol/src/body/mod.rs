@@ -1,0 +1,15 @@
+//! What RocketMQ's frames carry besides headers: JSON, mostly, as its Java side writes it.
+//!
+//! * [`json`] — fastjson's dialect.
+//! * [`route`], [`cluster`], [`topic`], [`register`] — what a name server is told, and what it answers.
+
+pub mod cluster;
+pub mod json;
+pub mod register;
+pub mod route;
+pub mod topic;
+
+/// A body that cannot be read; the text says why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body cannot be read: {0}")]
+pub struct Malformed(pub String);
