@@ -5,10 +5,12 @@
 //! * [`body`] — JSON that RocketMQ's frames carry.
 //! * [`bookie`] — what one asks of a bookie and what it answers, and the three encodings of that
 //!   (BookKeeper's v2 and v3, and our extension).
+//! * [`message`] — a RocketMQ message as it is stored and handed out.
 
 pub mod body;
 pub mod bookie;
 pub mod entry;
 pub mod ids;
+pub mod message;
 
 pub use ids::{BookieId, EntryId, LedgerId};

@@ -1,0 +1,123 @@
+//! One queue.
+
+use std::collections::VecDeque;
+
+use crate::state::TopicId;
+
+/// Where a message is, without its offset: that follows from the row's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HotRow {
+    pub position: u64,
+    pub tag: i64,
+    pub store_time: i64,
+    pub len: u32,
+}
+
+/// Where a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub offset: u64,
+    pub position: u64,
+    pub len: u32,
+    pub tag: i64,
+    pub store_time: i64,
+}
+
+/// Rows from an offset on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rows {
+    Found(Vec<Row>),
+    /// They have left memory: ask again outside the lock.
+    Cold,
+    /// The offset is the queue's end.
+    End,
+    /// The queue has only offsets from `min` to before `max`.
+    Outside {
+        min: u64,
+        max: u64,
+    },
+}
+
+/// `min <= visible <= end()`, and `hot_from <= end()`: rows before `hot_from` are in checkpoints only.
+#[derive(Debug)]
+pub struct Queue {
+    pub topic: TopicId,
+    pub queue: u16,
+    min: u64,
+    /// Everything before it is acknowledged.
+    visible: u64,
+    hot_from: u64,
+    hot: VecDeque<HotRow>,
+    /// The last batch in which it grew.
+    grown_in: u64,
+}
+
+impl Queue {
+    pub fn new(topic: TopicId, queue: u16) -> Queue {
+        Queue { topic, queue, min: 0, visible: 0, hot_from: 0, hot: VecDeque::new(), grown_in: u64::MAX }
+    }
+
+    pub fn min(&self) -> u64 {
+        self.min
+    }
+
+    pub fn max(&self) -> u64 {
+        self.visible
+    }
+
+    /// The next message's offset.
+    pub fn end(&self) -> u64 {
+        self.hot_from + self.hot.len() as u64
+    }
+
+    pub fn hot_from(&self) -> u64 {
+        self.hot_from
+    }
+
+    pub(super) fn push(&mut self, row: HotRow, batch: u64) -> bool {
+        self.hot.push_back(row);
+        std::mem::replace(&mut self.grown_in, batch) == batch
+    }
+
+    /// Everything before `end` is acknowledged.
+    pub fn show(&mut self, end: u64) {
+        self.visible = self.visible.max(end.min(self.end()));
+    }
+
+    /// About `max_bytes` of messages, at most `max_rows`, at least one.
+    pub fn rows(&self, from: u64, max_rows: usize, max_bytes: usize) -> Rows {
+        if from < self.min || from > self.visible {
+            return Rows::Outside { min: self.min, max: self.visible };
+        }
+        if from == self.visible {
+            return Rows::End;
+        }
+        if from < self.hot_from {
+            return Rows::Cold;
+        }
+        let first = (from - self.hot_from) as usize;
+        let until = (self.visible - self.hot_from) as usize;
+        let mut found = Vec::with_capacity((until - first).min(max_rows));
+        let mut bytes = 0;
+        for (offset, row) in (from..).zip(self.hot.range(first..until)).take(max_rows) {
+            bytes += row.len as usize;
+            if bytes > max_bytes && !found.is_empty() {
+                break;
+            }
+            found.push(row.at(offset));
+        }
+        Rows::Found(found)
+    }
+
+    /// The first row in memory whose message is not older than `time`.
+    pub fn hot_since(&self, time: i64) -> Option<Row> {
+        let at = self.hot.partition_point(|row| row.store_time < time);
+        self.hot.get(at).map(|row| row.at(self.hot_from + at as u64))
+    }
+}
+
+impl HotRow {
+    pub fn at(&self, offset: u64) -> Row {
+        Row { offset, position: self.position, len: self.len, tag: self.tag, store_time: self.store_time }
+    }
+}

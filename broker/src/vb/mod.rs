@@ -1,0 +1,243 @@
+//! A virtual broker: a state machine over one log.
+//!
+//! * [`core`] — the machine: records in, entries, effects and visible rows out.
+//! * [`record`] — what goes in and what becomes of it.
+//! * [`replay`] — the machine as its log says it was.
+//! * [`tail`] — the newest entries, kept as they were appended.
+//! * [`clock`] — time, from outside.
+//!
+//! Whoever has a record stages it under the lock, lets go of it and calls [`Vb::drive`]: there is no task between a
+//! request and its entry. One task per virtual broker follows acknowledgements and fires effects.
+
+pub mod clock;
+pub mod core;
+pub mod record;
+mod replay;
+mod tail;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use ledger::log::{self, Health, Log, LogName, Logs, Progress};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+
+use crate::error::Error;
+use crate::index::Index;
+use crate::state::{Settings, State, TopicId};
+use clock::Clock;
+use replay::Replay;
+
+pub use self::core::{Core, Limits};
+pub use clock::Now;
+pub use record::{Effect, NewMessage, Outcome, Placed, Record, Refused, Staged};
+
+/// Who is told what a virtual broker does by itself. Called outside the lock.
+pub trait Watcher: Send + Sync + 'static {
+    /// These queues have more acknowledged messages.
+    fn visible(&self, vb: &Arc<Vb>, queues: &[(TopicId, u16)]);
+
+    /// Nothing more will be acknowledged: drop it, and open it again if it should still be ours.
+    fn ended(&self, vb: &Arc<Vb>);
+}
+
+/// What a virtual broker is.
+pub struct VbSettings {
+    pub id: u32,
+    /// The brokerName that clients know.
+    pub name: Arc<str>,
+    /// Where it is served; messages keep it.
+    pub address: SocketAddr,
+    pub log: LogName,
+    pub limits: Limits,
+    /// The configuration's settings; those that operators changed are in the log.
+    pub settings: Settings,
+}
+
+pub struct Vb {
+    pub id: u32,
+    pub name: Arc<str>,
+    pub address: SocketAddr,
+    epoch: u64,
+    core: Mutex<Core>,
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    watcher: Arc<dyn Watcher>,
+    /// Something waits for an acknowledgement.
+    waiting: Arc<Notify>,
+    me: Weak<Vb>,
+}
+
+/// How often it is looked for senders who wait too long, while something waits.
+const TICK: Duration = Duration::from_millis(100);
+
+impl Vb {
+    /// Takes the virtual broker's log over, and makes of it what it says.
+    pub async fn open(
+        settings: VbSettings,
+        logs: &dyn Logs,
+        clock: Arc<dyn Clock>,
+        watcher: Arc<dyn Watcher>,
+    ) -> Result<Arc<Vb>, Error> {
+        let log = logs.open(&settings.log).await?;
+        let first = log.links().await?.first().map_or(0, |link| link.base.0);
+        let mut replay = Replay {
+            vb: settings.id,
+            state: State::new(settings.settings),
+            index: Index::default(),
+            last_time: 0,
+            next: first,
+        };
+        replay.read(&*log).await?;
+        let Replay { state, index, last_time, next, .. } = replay;
+        let epoch = log.epoch().0;
+        let core = Core::new(core::Beginning {
+            vb: settings.id,
+            epoch,
+            store_host: settings.address,
+            limits: settings.limits,
+            state,
+            index,
+            end: next,
+            last_time,
+        });
+        let progress = log.progress();
+        let waiting = Arc::new(Notify::new());
+        let vb = Arc::new_cyclic(|me| Vb {
+            id: settings.id,
+            name: settings.name,
+            address: settings.address,
+            epoch,
+            core: Mutex::new(core),
+            log,
+            clock,
+            watcher,
+            waiting: waiting.clone(),
+            me: me.clone(),
+        });
+        tokio::spawn(follow(Arc::downgrade(&vb), progress));
+        tokio::spawn(tick(Arc::downgrade(&vb), waiting));
+        Ok(vb)
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// Locks the core. MUST be held for a moment only, and never while waiting.
+    pub fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock()
+    }
+
+    /// Gives the log what is staged, if few entries are on their way. To be called after staging, without the lock.
+    pub fn drive(&self) {
+        self.waiting.notify_one();
+        let mut core = self.core.lock();
+        while let Some((base, body)) = core.take(self.clock.now()) {
+            drop(core);
+            let taken = self.log.append(&[body]);
+            core = self.core.lock();
+            match taken {
+                Ok(position) if position.0 == base => core.appended(),
+                Ok(position) => {
+                    core.appended();
+                    tracing::error!(
+                        "the log of {} put an entry at {position} that was made for {base}: it is given up",
+                        self.name
+                    );
+                    drop(core);
+                    return self.end();
+                }
+                // Its next acknowledgement makes room, and drives again.
+                Err(log::Refused::Full) => return core.not_appended(),
+                Err(refused) => {
+                    core.appended();
+                    tracing::info!("the log of {} takes no more: {refused}", self.name);
+                    drop(core);
+                    return self.end();
+                }
+            }
+        }
+    }
+
+    fn end(&self) {
+        let mut released = core::Released::default();
+        self.core.lock().end(&mut released);
+        self.fire(released);
+    }
+
+    /// Fires what an event let go.
+    fn fire(&self, released: core::Released) {
+        if !released.grown.is_empty()
+            && let Some(me) = self.me.upgrade()
+        {
+            self.watcher.visible(&me, &released.grown);
+        }
+        for (effect, outcome) in released.effects {
+            effect.fire(outcome);
+        }
+    }
+
+    fn progressed(&self, progress: &Progress) {
+        let mut released = core::Released::default();
+        {
+            let mut core = self.core.lock();
+            core.stall(match &progress.health {
+                Health::Stalled(why) => Some(why.clone()),
+                Health::Good | Health::Reduced(_) => None,
+            });
+            core.advance(progress.acknowledged.0, &mut released);
+            if progress.ended.is_some() {
+                core.end(&mut released);
+            }
+        }
+        // First the disks get their next entry, then the senders their answers.
+        self.drive();
+        self.fire(released);
+    }
+}
+
+/// Follows acknowledgements until the log ends or nobody has the virtual broker any more.
+async fn follow(vb: Weak<Vb>, mut progress: watch::Receiver<Progress>) {
+    loop {
+        let now = progress.borrow_and_update().clone();
+        let Some(vb) = vb.upgrade() else { return };
+        vb.progressed(&now);
+        if let Some(ended) = now.ended {
+            tracing::info!("the log of {} has ended: {ended}", vb.name);
+            vb.watcher.ended(&vb);
+            return;
+        }
+        drop(vb);
+        if progress.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Looks for senders who wait too long, while somebody waits.
+async fn tick(vb: Weak<Vb>, waiting: Arc<Notify>) {
+    loop {
+        waiting.notified().await;
+        loop {
+            sleep(TICK).await;
+            let Some(vb) = vb.upgrade() else { return };
+            let mut released = core::Released::default();
+            let waits = {
+                let mut core = vb.core.lock();
+                core.tick(vb.clock.now(), &mut released);
+                core.is_waiting()
+            };
+            vb.fire(released);
+            if !waits {
+                break;
+            }
+        }
+    }
+}
