@@ -3,15 +3,19 @@
 //! * [`reply`] — a request's reply and the duty to give it; [`Bookies`]: how one reaches bookies.
 //! * [`client`] and [`local`] — two ways to reach them: over TCP, and in the same process.
 //! * [`server`] — the bookie's listener, in front of a [`Service`].
+//! * [`remoting`] — RocketMQ's connections, both ends of them.
 //! * [`gather`] — waking, and writing, once for many replies.
 //! * [`http`] — metrics, health and readiness.
 
+mod budget;
 pub mod client;
+mod complaints;
 mod gather;
 pub mod http;
 mod local;
 mod pipe;
 mod receive;
+pub mod remoting;
 pub mod reply;
 mod resolve;
 pub mod server;

@@ -103,6 +103,12 @@ impl Receive {
         }
     }
 
+    /// Closes the socket in both directions, whoever still holds its other half.
+    pub fn shut(&self) {
+        // It fails on a socket that is closed already.
+        let _ = socket2::SockRef::from(self.socket.as_ref()).shutdown(std::net::Shutdown::Both);
+    }
+
     /// The next whole frame.
     pub fn frame(&mut self) -> Result<Option<Bytes>, Oversized> {
         frame::split(&mut self.buffer, self.max_frame)

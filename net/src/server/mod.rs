@@ -3,10 +3,7 @@
 //! * [`conn`] — what a connection owes: replies are encoded as they are answered and written by whoever answers.
 //! * [`session`] — the task of a connection: reads, decodes, submits, minds limits and deadlines.
 //! * [`intake`] — frames to requests.
-//! * [`budget`] — what all connections may hold together.
 
-mod budget;
-mod complaints;
 mod conn;
 mod intake;
 mod session;
@@ -21,11 +18,11 @@ use protocol::bookie::extension::{CAPABILITIES, Welcome};
 use slab::Slab;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
+use crate::budget::Budget;
+use crate::complaints::Complaints;
 use crate::{Service, keep_alive};
-use budget::Budget;
-use complaints::{Complaints, Say};
 use conn::Conn;
 
 #[derive(Clone, Debug)]
@@ -144,13 +141,7 @@ impl Shared {
     }
 
     fn complain(&self, peer: SocketAddr, what: impl std::fmt::Display) {
-        match self.complaints.one_more(Instant::now()) {
-            Say::It => tracing::warn!("{peer}: {what}"),
-            Say::ItAndThatMoreFollow => {
-                tracing::warn!("{peer}: {what}; further ones are not logged for a while")
-            }
-            Say::Nothing => {}
-        }
+        self.complaints.log(peer, what);
     }
 
     fn closed(&self, slot: usize) {

@@ -6,8 +6,6 @@
 pub mod availability;
 pub mod codes;
 pub mod extension;
-pub mod frame;
-mod outgoing;
 pub mod v2;
 pub mod v3;
 mod wire;
@@ -20,8 +18,8 @@ use bytes::{Buf, Bytes};
 use crate::entry::MasterKey;
 use crate::{EntryId, LedgerId};
 
-pub use outgoing::Outgoing;
-pub use wire::{Auth, Echo, FromClient, Garbage, Op, Unsendable};
+pub use crate::{Garbage, Outgoing, frame};
+pub use wire::{Auth, Echo, FromClient, Op, Unsendable};
 
 /// An encoded entry in two pieces, so that a writer need not copy a payload behind its header: the entry is `head`
 /// followed by `payload`. Where an entry is in one piece, `payload` is empty.

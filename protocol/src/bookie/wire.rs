@@ -62,11 +62,6 @@ pub enum FromClient {
     },
 }
 
-/// The peer does not speak this wire: all one can do is close the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Garbage(pub &'static str);
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsendable {
     #[error("this wire cannot say that")]

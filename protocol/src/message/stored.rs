@@ -9,10 +9,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::sys_flag::{BORN_V6, STORE_V6};
+
 pub const MAGIC_V1: u32 = 0xDAA3_20A7;
 pub const MAGIC_V2: u32 = 0xDAA3_20AB;
-pub const BORN_V6: i32 = 0x10;
-pub const STORE_V6: i32 = 0x20;
 /// Topics longer than this need the second layout.
 const LONG_TOPIC: usize = 127;
 

@@ -1,5 +1,7 @@
 //! A flood of bad connections must not become a flood of log lines.
 
+use std::fmt::Display;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -10,11 +12,11 @@ const IN_A_WHILE: u32 = 10;
 
 /// Counts what was complained of.
 #[derive(Default)]
-pub(super) struct Complaints(Mutex<Option<(Instant, u32)>>);
+pub(crate) struct Complaints(Mutex<Option<(Instant, u32)>>);
 
 /// What to do with one more complaint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Say {
+enum Say {
     It,
     /// It, and that there are more than are worth a line each.
     ItAndThatMoreFollow,
@@ -22,7 +24,18 @@ pub(super) enum Say {
 }
 
 impl Complaints {
-    pub fn one_more(&self, now: Instant) -> Say {
+    /// Logs what is wrong with a peer, unless too much of the kind was logged of late.
+    pub fn log(&self, peer: SocketAddr, what: impl Display) {
+        match self.one_more(Instant::now()) {
+            Say::It => tracing::warn!("{peer}: {what}"),
+            Say::ItAndThatMoreFollow => {
+                tracing::warn!("{peer}: {what}; further ones are not logged for a while")
+            }
+            Say::Nothing => {}
+        }
+    }
+
+    fn one_more(&self, now: Instant) -> Say {
         let mut counted = self.0.lock();
         let (since, count) =
             counted.filter(|(since, _)| now.duration_since(*since) < A_WHILE).unwrap_or((now, 0));

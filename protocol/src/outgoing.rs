@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::Body;
+use crate::bookie::Body;
 
 /// Pieces below this are copied together: a slice of its own in a vectored write costs more than the copy.
 const COPY_BELOW: usize = 512;

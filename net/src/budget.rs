@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-pub(super) struct Budget {
+pub(crate) struct Budget {
     used: AtomicUsize,
     /// Of which in receive buffers.
     receiving: AtomicUsize,
@@ -54,6 +54,11 @@ impl Budget {
             && self.used.load(Ordering::Relaxed) > self.limit - half / 4
     }
 
+    /// Whether more is held than may be.
+    pub fn is_over(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > self.limit
+    }
+
     /// Waits until something was given back. One of those who wait is woken at a time; he passes it on with
     /// [`Budget::pass_on`] if he finds room.
     pub async fn freed(&self) {
@@ -66,7 +71,6 @@ impl Budget {
         }
     }
 
-    #[cfg(test)]
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
