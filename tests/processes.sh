@@ -1,0 +1,52 @@
+# Sourced by the runners under tests/: processes that a test starts in a folder and ends by their ids.
+# shellcheck shell=bash
+
+# free_port [SPAN]: a port of 20000-32000, below which and up to SPAN above which nothing listens either.
+free_port() {
+    local port span=${1:-0}
+    for _ in $(seq 500); do
+        port=$((20000 + RANDOM % (12000 - span)))
+        if nobody_listens $((port - (span > 0 ? 2 : 0))) $((port + span)); then
+            echo "$port"
+            return
+        fi
+    done
+    echo "found no free port between 20000 and 32000" >&2
+    return 1
+}
+
+nobody_listens() { # nobody_listens FROM TO
+    local port
+    for port in $(seq "$1" "$2"); do
+        if listens "$port"; then return 1; fi
+    done
+}
+
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# wait_until SECONDS WHAT COMMAND…
+wait_until() {
+    local end=$((SECONDS + $1))
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $end ] || return 1
+        sleep 0.2
+    done
+}
+
+spawn() { # spawn PIDFILE LOG COMMAND…
+    local pidfile=$1 log=$2
+    shift 2
+    setsid "$@" >>"$log" 2>&1 </dev/null &
+    echo $! >"$pidfile"
+    disown
+}
+
+signal() { # signal SIGNAL PIDFILE, and wait until the process is gone
+    local pid
+    [ -f "$2" ] || return 0
+    pid=$(cat "$2")
+    kill "-$1" "$pid" 2>/dev/null || true
+    wait_until 20 "$pid" sh -c "! kill -0 $pid" || kill -KILL "$pid" 2>/dev/null || true
+    rm -f "$2"
+}
