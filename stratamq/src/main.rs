@@ -27,7 +27,9 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Keep ledgers: a storage process
-    Bookie(role::config::Given),
+    Bookie(role::config::BookieFlags),
+    /// Tell clients where topics are: a name server
+    Namesrv(role::config::NamesrvFlags),
     /// Audit and repair, beside bookies that do not (Apache's, on etcd)
     Autorecovery(role::autorecovery::Arguments),
     /// Look at a cluster, and change it
@@ -43,7 +45,14 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Bookie(given) => given.resolve().and_then(|resolved| serve(resolved.checked()?)),
+        Command::Bookie(flags) => flags.resolve().and_then(|resolved| {
+            let settings = resolved.checked()?;
+            serve(&settings.log.clone(), settings.log_format, role::bookie::run(settings))
+        }),
+        Command::Namesrv(flags) => flags.resolve().and_then(|resolved| {
+            let settings = resolved.checked()?;
+            serve(&settings.log.clone(), settings.log_format, role::namesrv::run(settings))
+        }),
         Command::Autorecovery(arguments) => logs::start("info", arguments.log_format)
             .and_then(|()| on_threads(role::autorecovery::run(arguments))),
         Command::Admin(arguments) => tool(admin::run(arguments)),
@@ -62,9 +71,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(settings: config::BookieSettings) -> Outcome {
-    logs::start(&settings.log, settings.log_format)?;
-    on_threads(role::bookie::run(settings))
+fn serve(log: &str, format: config::LogFormat, role: impl Future<Output = Outcome>) -> Outcome {
+    logs::start(log, format)?;
+    on_threads(role)
 }
 
 fn on_threads(work: impl Future<Output = Outcome>) -> Outcome {

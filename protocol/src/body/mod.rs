@@ -1,8 +1,10 @@
 //! What RocketMQ's frames carry besides headers: JSON, mostly, as its Java side writes it.
 //!
 //! * [`json`] — fastjson's dialect.
+//! * [`advertise`] — addresses that depend on who asks.
 //! * [`route`], [`cluster`], [`topic`], [`register`] — what a name server is told, and what it answers.
 
+pub mod advertise;
 pub mod cluster;
 pub mod json;
 pub mod register;

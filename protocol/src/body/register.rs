@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::topic::{TopicConfig, TopicTable};
 use super::{Malformed, json};
 
+/// A field of registrations by ours: the topics in the body are all that there are.
+pub const WHOLE_FIELD: &str = "strataWhole";
+
 /// More than this a registration cannot be once it is inflated: a million topics fit.
 const INFLATED: u64 = 256 << 20;
 

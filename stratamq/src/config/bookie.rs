@@ -5,7 +5,7 @@ use super::value::{Address, Folders, LogFormat, MetadataUri, OnLost, Rate, Size,
 
 settings! {
     /// What `stratamq bookie` runs with.
-    BookieSettings {
+    BookieSettings for "bookie" {
         /// Where the cluster's metadata lives: etcd://host:port[,host:port…]/SCOPE. Required.
         metadata: MetadataUri, shown "etcd://127.0.0.1:2379/stratamq";
         /// The address on which clients are served.

@@ -12,12 +12,17 @@ pub struct Key {
 
 /// The settings of one role.
 pub trait Settings: Default {
+    /// What `stratamq` is called with.
+    const ROLE: &'static str;
     const KEYS: &'static [Key];
 
-    /// Sets a key of [`Settings::KEYS`] from text; the error says what would be right.
+    /// Sets a key of [`Settings::KEYS`] or of [`Settings::others`] from text; the error says what would be right.
     fn set(&mut self, name: &str, text: &str) -> Result<(), String>;
 
     fn show(&self, name: &str) -> String;
+
+    /// Keys, with values, that another crate declares: those under RocketMQ's names.
+    fn others(&self) -> Vec<(&'static str, String)>;
 
     /// What is wrong with the values together, one line each.
     fn impossible(&self) -> Vec<String>;
@@ -36,20 +41,20 @@ pub trait Value: Sized + Default + PartialOrd + std::fmt::Display {
     }
 }
 
-/// `settings! { Name { /// about  field: Type = "default", from "a" to "b"; … } }`; `shown "x"` is the example for a
-/// key without a default.
+/// `settings! { Name for "role" { /// about  field: Type = "default", from "a" to "b"; … } }`; `shown "x"` is the
+/// example for a key without a default. `and others: Type` at the end takes all keys that are none of these.
 macro_rules! settings {
-    ($(#[$meta:meta])* $name:ident {
+    ($(#[$meta:meta])* $name:ident for $role:literal {
         $($(#[doc = $doc:literal])+
         $field:ident: $type:ty $(= $default:literal)? $(, from $least:literal to $most:literal)? $(, shown $example:literal)?;)+
-    }) => {
+    } $(and $other:ident: $other_type:ty)?) => {
         $(#[$meta])*
         #[derive(Clone, Debug)]
-        pub struct $name { $($(#[doc = $doc])+ pub $field: $type,)+ }
+        pub struct $name { $($(#[doc = $doc])+ pub $field: $type,)+ $(pub $other: $other_type,)? }
 
         impl Default for $name {
             fn default() -> $name {
-                let mut settings = $name { $($field: Default::default(),)+ };
+                let mut settings = $name { $($field: Default::default(),)+ $($other: Default::default(),)? };
                 $($(
                     // A default is a literal beside the type it is read into; a test reads them all.
                     if let Ok(value) = <$type as $crate::config::key::Value>::read($default) {
@@ -67,6 +72,7 @@ macro_rules! settings {
         }
 
         impl $crate::config::key::Settings for $name {
+            const ROLE: &'static str = $role;
             const KEYS: &'static [$crate::config::key::Key] = &[$($crate::config::key::Key {
                 name: stringify!($field),
                 about: concat!($($doc, "\n"),+),
@@ -80,7 +86,11 @@ macro_rules! settings {
                         let value = <$type as $crate::config::key::Value>::read(text)?;
                         self.$field = $crate::config::key::Value::within(value, settings!(@range $($least, $most)?))?;
                     })+
-                    _ => return Err("no such key".into()),
+                    _ => {
+                        $(return self.$other.set(name, text);)?
+                        #[allow(unreachable_code)]
+                        return Err("no such key".into());
+                    }
                 }
                 Ok(())
             }
@@ -90,6 +100,12 @@ macro_rules! settings {
                     $(stringify!($field) => self.$field.to_string(),)+
                     _ => String::new(),
                 }
+            }
+
+            fn others(&self) -> Vec<(&'static str, String)> {
+                $(return self.$other.list();)?
+                #[allow(unreachable_code)]
+                Vec::new()
             }
 
             fn impossible(&self) -> Vec<String> {

@@ -4,15 +4,21 @@
 //! wherever it stands, and the refusal names the key, the place and what would be right.
 
 mod bookie;
+mod broker;
 mod key;
+mod namesrv;
+mod standalone;
 mod value;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 pub use bookie::BookieSettings;
+pub use broker::{BrokerSettings, Rocketmq};
 pub use key::Settings;
-pub use value::{LogFormat, MetadataUri, OnLost, Rate, Size, Span};
+pub use namesrv::NamesrvSettings;
+pub use standalone::StandaloneSettings;
+pub use value::{Address, Addresses, Advertise, Copies, LogFormat, MetadataUri, OnLost, Rate, Size, Span};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,11 +107,13 @@ impl Sources {
         let mut settings = S::default();
         let mut origins = BTreeMap::new();
         let mut wrong = self.wrong;
+        let known = known::<S>();
         for (name, text, origin) in self.said {
-            match S::KEYS.iter().find(|key| key.name == name) {
-                None => wrong.push(format!("{origin}: unknown key '{name}'{}", hint::<S>(&name))),
-                Some(key) => match settings.set(key.name, &text) {
-                    Ok(()) => drop(origins.insert(key.name, origin)),
+            // The environment has no small letters.
+            match known.iter().find(|known| name == **known || name == known.to_lowercase()) {
+                None => wrong.push(format!("{origin}: unknown key '{name}'{}", hint(&known, &name))),
+                Some(key) => match settings.set(key, &text) {
+                    Ok(()) => drop(origins.insert(*key, origin)),
                     Err(reason) => wrong.push(format!("{origin}: {name} = '{text}': {reason}")),
                 },
             }
@@ -129,7 +137,8 @@ impl<S: Settings> Resolved<S> {
     /// (key, value, where it came from), in the order of the documentation.
     pub fn rows(&self) -> Vec<(&'static str, String, String)> {
         let origin = |name| self.origins.get(name).unwrap_or(&Origin::Default).to_string();
-        S::KEYS.iter().map(|key| (key.name, self.settings.show(key.name), origin(key.name))).collect()
+        let own = S::KEYS.iter().map(|key| (key.name, self.settings.show(key.name)));
+        own.chain(self.settings.others()).map(|(name, value)| (name, value, origin(name))).collect()
     }
 }
 
@@ -147,8 +156,13 @@ fn text_of(value: &toml::Value) -> Option<String> {
     }
 }
 
-fn hint<S: Settings>(name: &str) -> String {
-    let nearest = S::KEYS.iter().map(|key| (distance(name, key.name), key.name)).min();
+fn known<S: Settings>() -> Vec<&'static str> {
+    let own = S::KEYS.iter().map(|key| key.name);
+    own.chain(S::default().others().into_iter().map(|(name, _)| name)).collect()
+}
+
+fn hint(known: &[&str], name: &str) -> String {
+    let nearest = known.iter().map(|key| (distance(name, key), *key)).min();
     match nearest {
         Some((steps, key)) if steps <= 1 + name.len() / 4 => format!(": did you mean '{key}'?"),
         _ => ". `stratamq config show` lists all keys".into(),
@@ -175,9 +189,10 @@ fn distance(a: &str, b: &str) -> usize {
     rows[a.len()][b.len()]
 }
 
-/// The commented file that documents every key: `conf/bookie.toml`.
-pub fn template<S: Settings>(head: &str) -> String {
+/// The commented file that documents every key: `conf/<role>.toml`.
+pub fn template<S: Settings>() -> String {
     let defaults = S::default();
+    let head = HEAD.replace("ROLE", S::ROLE);
     let mut text: String = head.lines().map(|line| format!("{}\n", format!("# {line}").trim_end())).collect();
     for key in S::KEYS {
         text.push('\n');
@@ -190,8 +205,24 @@ pub fn template<S: Settings>(head: &str) -> String {
         let value = if key.example.is_empty() { defaults.show(key.name) } else { key.example.into() };
         text.push_str(&format!("#{} = {:?}\n", key.name, value));
     }
+    let others = defaults.others();
+    if !others.is_empty() {
+        text.push_str(OTHERS);
+    }
+    others.iter().for_each(|(name, value)| text.push_str(&format!("#{name} = {value:?}\n")));
     text
 }
+
+const HEAD: &str = "The configuration of a ROLE: every key, with its default. A line that begins with '#key' shows a\n\
+    default or an example; remove the '#' to change it.\n\n\
+    What is set here is overruled by the environment (STRATAMQ_LISTEN for `listen`), that by --set key=value,\n\
+    and that by the flags of `stratamq ROLE`. `stratamq config check --role ROLE --config FILE` says whether it\n\
+    holds, `stratamq config show` what it comes to. KB, MB and GB are powers of 1,024.";
+
+const OTHERS: &str = "
+# Under the names that RocketMQ's users know. These are defaults: what `mqadmin updateBrokerConfig` has changed
+# is in a virtual broker's log and counts more.
+";
 
 #[cfg(test)]
 mod tests {
@@ -255,8 +286,22 @@ mod tests {
     }
 
     #[test]
-    fn the_template_is_a_valid_configuration_once_uncommented() {
-        let text = template::<BookieSettings>("Head.");
+    fn keys_under_rocketmqs_names_are_heard() {
+        let mut sources = Sources::default();
+        sources.set("autoCreateTopicEnable=false");
+        sources.environment([("STRATAMQ_MAXMESSAGESIZE".to_string(), "1000".to_string())].into_iter());
+        let resolved = sources.resolve::<StandaloneSettings>().unwrap();
+        let rows = resolved.rows();
+        assert!(rows.contains(&("autoCreateTopicEnable", "false".into(), "--set".into())));
+        assert!(rows.contains(&("maxMessageSize", "1000".into(), "STRATAMQ_MAXMESSAGESIZE".into())));
+        let mut sources = Sources::default();
+        sources.set("autoCreateTopicEnabled=1");
+        let refused = sources.resolve::<StandaloneSettings>().map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains("did you mean 'autoCreateTopicEnable'?"), "{refused}");
+    }
+
+    fn holds_once_uncommented<S: Settings>() {
+        let text = template::<S>();
         let uncommented: String = text
             .lines()
             .map(|line| {
@@ -266,7 +311,15 @@ mod tests {
             .collect();
         let mut sources = Sources::default();
         sources.file("conf", &uncommented);
-        assert_eq!(sources.said.len(), BookieSettings::KEYS.len());
-        assert!(sources.resolve::<BookieSettings>().and_then(Resolved::checked).is_ok());
+        assert_eq!(sources.said.len(), known::<S>().len());
+        assert_eq!(sources.resolve::<S>().and_then(Resolved::checked).map(|_| ()), Ok(()));
+    }
+
+    #[test]
+    fn templates_are_valid_configurations_once_uncommented() {
+        holds_once_uncommented::<BookieSettings>();
+        holds_once_uncommented::<NamesrvSettings>();
+        holds_once_uncommented::<BrokerSettings>();
+        holds_once_uncommented::<StandaloneSettings>();
     }
 }

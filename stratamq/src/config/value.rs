@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use protocol::body::advertise::Rules;
+
 use super::key::Value;
 
 /// Bytes: `64MB`. KB, MB, GB and TB are powers of 1,024.
@@ -148,6 +150,91 @@ impl fmt::Display for Address {
     }
 }
 
+/// Addresses, separated by semicolons or commas.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd)]
+pub struct Addresses(pub Vec<Address>);
+
+impl Value for Addresses {
+    fn read(text: &str) -> Result<Addresses, String> {
+        let texts = text.split([';', ',']).map(str::trim).filter(|text| !text.is_empty());
+        texts.map(Address::read).collect::<Result<_, _>>().map(Addresses)
+    }
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<_> = self.0.iter().map(Address::to_string).collect();
+        f.write_str(&texts.join(";"))
+    }
+}
+
+/// A host to tell clients, and hosts for those who ask from some network: `HOST[,CIDR=HOST…]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd)]
+pub struct Advertise {
+    pub host: Option<String>,
+    pub rules: Rules,
+}
+
+impl Value for Advertise {
+    fn read(text: &str) -> Result<Advertise, String> {
+        let (rules, hosts): (Vec<&str>, Vec<&str>) = text
+            .split(',')
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .partition(|part| part.contains('='));
+        let host = match hosts.as_slice() {
+            [] => None,
+            [host] if !host.contains(['/', ' ']) && !host.contains(':') => Some(host.to_string()),
+            [host] => {
+                return Err(format!(
+                    "'{host}' must be a host without a port: the ports are those of `listen`"
+                ));
+            }
+            _ => return Err("names more than one host; for networks write CIDR=HOST".into()),
+        };
+        let rules = rules.join(",").parse().map_err(|error: protocol::body::Malformed| error.0)?;
+        Ok(Advertise { host, rules })
+    }
+}
+
+impl fmt::Display for Advertise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = self.rules.to_string();
+        let parts = [self.host.as_deref().unwrap_or_default(), &rules];
+        f.write_str(&parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(","))
+    }
+}
+
+/// `copies,written,acknowledged`: bookies of a ledger, copies of an entry, and how many of them must be on disk.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Copies(pub u32, pub u32, pub u32);
+
+impl Default for Copies {
+    fn default() -> Copies {
+        Copies(3, 3, 2)
+    }
+}
+
+impl Value for Copies {
+    fn read(text: &str) -> Result<Copies, String> {
+        let wrong = || "must be three numbers E,Qw,Qa with E >= Qw >= Qa >= 1, as in 3,3,2".to_string();
+        let numbers: Vec<u32> = text
+            .split(',')
+            .map(|number| number.trim().parse().map_err(|_| wrong()))
+            .collect::<Result<_, _>>()?;
+        match numbers.as_slice() {
+            [e, w, a] if e >= w && w >= a && *a >= 1 => Ok(Copies(*e, *w, *a)),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for Copies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{},{}", self.0, self.1, self.2)
+    }
+}
+
 /// Folders, separated by commas.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd)]
 pub struct Folders(pub Vec<PathBuf>);
@@ -270,6 +357,21 @@ mod tests {
         assert_eq!(Rate::read("20MB/s").map(|s| s.to_string()), Ok("20MB/s".into()));
         assert_eq!(Size::read("64 MiB"), Ok(Size(64 << 20)));
         assert_eq!(Size::read("4096"), Ok(Size(4096)));
+    }
+
+    #[test]
+    fn what_is_advertised_is_a_host_and_rules() {
+        let read = Advertise::read("mq.example.org, 10.0.0.0/8=10.1.2.3,192.168.0.0/16=inside").unwrap();
+        assert_eq!((read.host.as_deref(), read.rules.0.len()), (Some("mq.example.org"), 2));
+        assert_eq!(Advertise::read(&read.to_string()), Ok(read));
+        for text in ["a,b", "a:10911", "10.0.0.0/8=", "x/8=a"] {
+            assert!(Advertise::read(text).is_err(), "{text}");
+        }
+        assert_eq!(Copies::read("3, 3,2"), Ok(Copies(3, 3, 2)));
+        for text in ["", "3,3", "2,3,2", "3,2,3", "3,3,0", "a,b,c"] {
+            assert!(Copies::read(text).is_err(), "{text}");
+        }
+        assert_eq!(Addresses::read("a:1;b:2").map(|all| all.to_string()), Ok("a:1;b:2".into()));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use clap::Args;
 use ledger::repair::{self, Settings};
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::process::Stop;
 use crate::cluster::Cluster;
 use crate::config::{LogFormat, MetadataUri, Rate, Span};
-use crate::error::{Error, Outcome};
+use crate::error::Outcome;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -37,8 +37,7 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments) -> Outcome {
-    let mut terminate =
-        signal(SignalKind::terminate()).map_err(|error| Error::cannot("watch for SIGTERM", error))?;
+    let mut stop = Stop::listen()?;
     let cluster = Cluster::connect(&arguments.metadata).await?;
     let settings = Settings {
         name: arguments.name.unwrap_or_else(|| format!("autorecovery-{}", std::process::id())),
@@ -51,11 +50,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
     };
     let running = repair::run_autorecovery(&cluster.client, &settings);
     tracing::info!(name = settings.name, "auditing and repairing");
-    tokio::select! {
-        biased;
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
+    stop.asked().await;
     drop(running);
     tracing::info!("stopped");
     Ok(())

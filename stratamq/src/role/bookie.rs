@@ -13,9 +13,8 @@ use metadata::Ledgers;
 use net::http::{Http, Response};
 use net::server::Server;
 use protocol::BookieId;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::process::{Stop, bind, serve_http};
 use crate::cluster::{self, Cluster};
 use crate::config::{BookieSettings, OnLost};
 use crate::error::{Error, Outcome};
@@ -32,8 +31,7 @@ pub struct Running {
 
 /// Runs until a signal or a failure.
 pub async fn run(settings: BookieSettings) -> Outcome {
-    let mut terminate =
-        signal(SignalKind::terminate()).map_err(|error| Error::cannot("watch for SIGTERM", error))?;
+    let mut stop = Stop::listen()?;
     let (store, scope) = cluster::open(&settings.metadata).await?;
     let ledgers = Ledgers::new(store.clone(), scope.clone(), rand::random());
     // Before anything is written to disk: a cluster that is half formatted is refused here.
@@ -50,8 +48,7 @@ pub async fn run(settings: BookieSettings) -> Outcome {
     let failed = tokio::select! {
         biased;
         reason = running.bookie.stopped() => Some(reason),
-        _ = terminate.recv() => None,
-        _ = tokio::signal::ctrl_c() => None,
+        () = stop.asked() => None,
     };
     drop(repair);
     match failed {
@@ -69,11 +66,9 @@ pub async fn run(settings: BookieSettings) -> Outcome {
 impl Running {
     /// Binds its addresses first: a port in use is told before a disk is touched.
     pub async fn start(settings: &BookieSettings, ledgers: Ledgers) -> Outcome<Running> {
-        let listener = bind("listen", settings.listen.get()).await?;
-        let http = match settings.http.get() {
-            Some(address) => Some(bind("http", Some(address)).await?),
-            None => None,
-        };
+        let listener = bind("listen", &settings.listen).await?;
+        let listener = listener.ok_or_else(|| Error::Usage("listen is empty".into()))?;
+        let http = bind("http", &settings.http).await?;
         let volumes = settings.data.0.iter().map(|folder| volume(folder)).collect::<Outcome<Vec<_>>>()?;
         let surroundings = Surroundings { seed: rand::random(), run: Run::Threads };
         let bookie = Bookie::start(described(settings)?, volumes, ledgers, surroundings).await;
@@ -83,19 +78,11 @@ impl Running {
         let serving = net::server::Settings::new(bookie.id().to_string(), bookie.incarnation(), memory);
         let server = net::server::serve(listener, bookie.clone(), serving)
             .map_err(|error| Error::cannot(format!("serve on {}", settings.listen), error))?;
-        let http = match http {
-            Some(listener) => {
-                let bookie = bookie.clone();
-                let handler: net::http::Handler =
-                    Arc::new(move |path| Box::pin(http_answer(bookie.clone(), path.to_string())));
-                let served = net::http::serve(listener, handler);
-                Some(
-                    served
-                        .map_err(|error| Error::cannot(format!("serve HTTP on {}", settings.http), error))?,
-                )
-            }
-            None => None,
-        };
+        let answering = bookie.clone();
+        let http = serve_http(
+            http,
+            Arc::new(move |path| Box::pin(http_answer(answering.clone(), path.to_string()))),
+        )?;
         Ok(Running { bookie, server, _http: http })
     }
 
@@ -104,13 +91,6 @@ impl Running {
         let stopping = self.bookie.clone();
         tokio::join!(stopping.stop(), self.server.stop(PATIENCE));
     }
-}
-
-async fn bind(key: &str, address: Option<&str>) -> Outcome<TcpListener> {
-    let address = address.unwrap_or_default();
-    TcpListener::bind(address).await.map_err(|error| {
-        Error::Failed(format!("cannot serve on {key} = '{address}': {error}; choose another with --{key}"))
-    })
 }
 
 fn volume(folder: &Path) -> Outcome<Volume> {

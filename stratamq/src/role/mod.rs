@@ -3,4 +3,6 @@
 pub mod autorecovery;
 pub mod bookie;
 pub mod config;
+pub mod namesrv;
+mod process;
 pub mod quickstart;

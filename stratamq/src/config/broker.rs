@@ -1,0 +1,83 @@
+//! The settings of a broker.
+
+use broker::state::Settings as Known;
+
+use super::key::settings;
+use super::value::{Address, Addresses, Advertise, Copies, LogFormat, MetadataUri, Size, Span};
+
+settings! {
+    /// What `stratamq broker` runs with.
+    BrokerSettings for "broker" {
+        /// Where the cluster's metadata lives: etcd://host:port[,host:port…]/SCOPE. Required.
+        metadata: MetadataUri, shown "etcd://127.0.0.1:2379/stratamq";
+        /// All name servers, ours or Apache's, parted by semicolons. Required. Every one is told what this broker serves.
+        namesrv: Addresses, shown "127.0.0.1:9876";
+        /// Where clients are served: virtual broker i listens on this port + 10 i, and on the port two below that, which
+        /// old clients and the dashboard use. Brokers on one machine need ports that are 10 x `vbs` apart.
+        listen: Address = "0.0.0.0:10911";
+        /// The host that clients are told to dial, and other hosts for clients of some networks: HOST[,CIDR=HOST…].
+        /// The narrowest network counts; Apache's name servers tell everybody the first. Without it, the host of
+        /// `listen`, which must then be one that clients can dial.
+        advertise: Advertise, shown "mq.example.org,10.0.0.0/8=10.1.2.3";
+        /// The address that goes into message ids, as an IP. Without it, what `advertise` resolves to at the start.
+        store_host: String, shown "10.1.2.3";
+        /// The name of the cluster, as RocketMQ's clients and tools see it.
+        cluster: String = "DefaultCluster";
+        /// How many virtual brokers the cluster has. Decided by the first broker that ever starts, and for ever.
+        vbs: u64 = "8", from "1" to "256";
+        /// Bookies of a ledger, copies of an entry, and copies that must be on disk before a send is acknowledged.
+        copies: Copies = "3,3,2";
+        /// Others take over what this broker serves when it has not been heard of for so long.
+        lease: Span = "3s", from "1s" to "1m";
+        /// Memory for what grows with load.
+        memory: Size = "192MB", from "32MB" to "64GB";
+        /// The address of /metrics, /health and /ready. Without it, none of them is served.
+        http: Address, shown "0.0.0.0:10910";
+        /// Which log lines are written: error, warn, info, debug, trace, or a list such as info,net=debug.
+        log: String = "info";
+        /// How they are written: text for people, json for machines.
+        log_format: LogFormat = "text";
+    } and rocketmq: Rocketmq
+}
+
+/// What can be changed while a virtual broker runs, and its defaults.
+#[derive(Clone, Debug, Default)]
+pub struct Rocketmq(pub Known);
+
+impl Rocketmq {
+    pub fn set(&mut self, name: &str, text: &str) -> Result<(), String> {
+        self.0.set(name, text).map_err(|error| error.to_string())
+    }
+
+    pub fn list(&self) -> Vec<(&'static str, String)> {
+        self.0.list()
+    }
+}
+
+/// Whether clients are told of a host that they can dial.
+pub fn undialled(listen: &Address, advertise: &Advertise) -> Option<String> {
+    if advertise.host.is_some() || !listen.is_wildcard() {
+        return None;
+    }
+    Some(format!("listen = '{listen}' says nothing that clients could dial: give --advertise HOST"))
+}
+
+impl BrokerSettings {
+    fn together(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if self.metadata.as_str().is_empty() {
+            wrong.push(
+                "metadata is not set: give --metadata etcd://host:port/SCOPE, or 'metadata' in the file"
+                    .into(),
+            );
+        }
+        if self.namesrv.0.is_empty() {
+            wrong.push("namesrv is not set: give --namesrv host:port[;host:port]".into());
+        }
+        if self.listen.get().is_none() {
+            wrong.push("listen is empty: give --listen host:port".into());
+        }
+        wrong.extend(undialled(&self.listen, &self.advertise));
+        wrong
+    }
+}

@@ -1,0 +1,64 @@
+//! The settings of everything in one process.
+
+use super::broker::{Rocketmq, undialled};
+use super::key::settings;
+use super::value::{Address, Advertise, Folders, LogFormat, Size};
+
+settings! {
+    /// What `stratamq standalone` runs with.
+    StandaloneSettings for "standalone" {
+        /// The folder that keeps everything. Required.
+        data: Folders, shown "/var/lib/stratamq";
+        /// Where the name server serves.
+        namesrv: Address = "127.0.0.1:9876";
+        /// Where the broker serves; also on the port two below, which old clients and the dashboard use.
+        broker: Address = "127.0.0.1:10911";
+        /// The host that clients are told to dial, and other hosts for clients of some networks: HOST[,CIDR=HOST…].
+        /// Without it, the host of `broker`, which must then be one that clients can dial.
+        advertise: Advertise, shown "mq.example.org,10.0.0.0/8=10.1.2.3";
+        /// The address that goes into message ids, as an IP. Without it, what `advertise` resolves to at the start.
+        store_host: String, shown "10.1.2.3";
+        /// The name of the cluster, as RocketMQ's clients and tools see it.
+        cluster: String = "DefaultCluster";
+        /// Memory of the broker for what grows with load.
+        memory: Size = "128MB", from "32MB" to "64GB";
+        /// Memory of the bookie for what grows with load.
+        bookie_memory: Size = "64MB", from "16MB" to "64GB";
+        /// Size of a segment, the file that entries are appended to. Allocated whole, so the disk needs room for two.
+        segment_size: Size = "256MB", from "1MB" to "2GB";
+        /// Part of the last segment that is kept for what must still fit when the disk is full. Less than a segment.
+        reserve: Size = "32MB", from "64KB" to "512MB";
+        /// Kept free on the disk for the index.
+        index_reserve: Size = "256MB", from "1MB" to "64GB";
+        /// The address of /rocketmq/nsaddr, /metrics, /health and /ready. Without it, none of them is served.
+        http: Address, shown "127.0.0.1:9877";
+        /// Which log lines are written: error, warn, info, debug, trace, or a list such as info,net=debug.
+        log: String = "warn";
+        /// How they are written: text for people, json for machines.
+        log_format: LogFormat = "text";
+    } and rocketmq: Rocketmq
+}
+
+impl StandaloneSettings {
+    fn together(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        match self.data.0.len() {
+            0 => wrong.push("data is not set: give --data FOLDER, or 'data' in the file".into()),
+            1 => {}
+            _ => wrong.push(format!("data = '{}': standalone has one folder", self.data)),
+        }
+        for (key, address) in [("namesrv", &self.namesrv), ("broker", &self.broker)] {
+            if address.get().is_none() {
+                wrong.push(format!("{key} is empty: give --{key} host:port"));
+            }
+        }
+        wrong.extend(undialled(&self.broker, &self.advertise));
+        if self.reserve >= self.segment_size {
+            wrong.push(format!(
+                "reserve = '{}' is a part of segment_size = '{}': make it smaller",
+                self.reserve, self.segment_size
+            ));
+        }
+        wrong
+    }
+}
