@@ -31,7 +31,7 @@ final class ConsumeFrom implements Scenario {
         Inbox since = start(world, topic, ConsumeFromWhere.CONSUME_FROM_TIMESTAMP, between);
         Set<String> all = new HashSet<>(early);
         all.addAll(late);
-        first.expectOnce(40, all);
+        first.expectOnce(60, all);
         Check.eventually(20, () -> since.bodies().containsAll(late) ? null : "not all later messages arrived: " + since.bodies());
         Check.that(all.containsAll(since.bodies()), "strangers arrived: %s", since.bodies());
     }

@@ -24,7 +24,7 @@ final class Namespaces implements Scenario {
         consumer.registerMessageListener(PushConcurrent.taking(inbox));
         consumer.start();
         producer.send(new Message(topic, "in a namespace".getBytes()));
-        inbox.expectOnce(40, Set.of("in a namespace"));
+        inbox.expectOnce(60, Set.of("in a namespace"));
         for (MessageExt message : inbox.all()) {
             Check.same(topic, message.getTopic(), "topic as the consumer sees it");
         }

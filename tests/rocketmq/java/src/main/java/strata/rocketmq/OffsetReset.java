@@ -27,7 +27,7 @@ final class OffsetReset implements Scenario {
         var consumer = world.pushConsumer(group, topic);
         consumer.registerMessageListener(PushConcurrent.taking(inbox));
         consumer.start();
-        inbox.expectOnce(40, all);
+        inbox.expectOnce(60, all);
 
         // Live: the members are told, and begin again there.
         var reset = world.admin().resetOffsetByTimestamp(topic, group, between, true);
@@ -55,7 +55,7 @@ final class OffsetReset implements Scenario {
         var consumer = world.pushConsumer(group, topic);
         consumer.registerMessageListener(PushConcurrent.taking(inbox));
         consumer.start();
-        inbox.expectOnce(40, all);
+        inbox.expectOnce(60, all);
     }
 
     private static Set<String> send(org.apache.rocketmq.client.producer.DefaultMQProducer producer, String topic, String stem) throws Exception {

@@ -21,8 +21,8 @@ final class PushBroadcast implements Scenario {
             producer.send(new Message(topic, ("to all " + i).getBytes()));
             sent.add("to all " + i);
         }
-        first.expectOnce(40, sent);
-        second.expectOnce(40, sent);
+        first.expectOnce(60, sent);
+        second.expectOnce(60, sent);
     }
 
     private static void start(World world, String group, String topic, Inbox inbox) throws Exception {

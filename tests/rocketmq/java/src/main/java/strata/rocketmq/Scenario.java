@@ -15,6 +15,6 @@ interface Scenario {
     }
 
     default int seconds() {
-        return 90;
+        return 150;
     }
 }

@@ -45,5 +45,6 @@ final class Scenarios {
         ALL.put("big messages", BigMessages::new);
         ALL.put("refusals", Refusals::new);
         ALL.put("headers", Headers::new);
+        ALL.put("every code is answered", EveryCode::new);
     }
 }

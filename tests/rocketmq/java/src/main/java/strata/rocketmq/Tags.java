@@ -20,9 +20,9 @@ final class Tags implements Scenario {
                 producer.send(new Message(topic, tag, (tag + " " + i).getBytes()));
             }
         }
-        twoTags.expectOnce(40, Set.of("red 0", "red 1", "red 2", "red 3", "red 4", "green 0", "green 1", "green 2", "green 3", "green 4"));
-        collision.expectOnce(20, Set.of("Aa 0", "Aa 1", "Aa 2", "Aa 3", "Aa 4"));
-        Check.eventually(20, () -> all.size() == 30 ? null : all.size() + " of 30 arrived at the consumer of all tags");
+        twoTags.expectOnce(60, Set.of("red 0", "red 1", "red 2", "red 3", "red 4", "green 0", "green 1", "green 2", "green 3", "green 4"));
+        collision.expectOnce(60, Set.of("Aa 0", "Aa 1", "Aa 2", "Aa 3", "Aa 4"));
+        Check.eventually(60, () -> all.size() == 30 ? null : all.size() + " of 30 arrived at the consumer of all tags");
     }
 
     private static void start(World world, String topic, String tags, Inbox inbox) throws Exception {

@@ -18,7 +18,7 @@ final class VipChannel implements Scenario {
         consumer.start();
         String id = producer.send(new Message(topic, "vip".getBytes())).getOffsetMsgId();
         producer.send(java.util.List.of(new Message(topic, "in a batch".getBytes())));
-        inbox.expectOnce(40, Set.of("vip", "in a batch"));
+        inbox.expectOnce(60, Set.of("vip", "in a batch"));
         Check.same("vip", Inbox.text(world.admin().viewMessage(topic, id)), "the message by its id");
         int port = Integer.parseInt(world.target.brokerAddress().split(":")[1]);
         Raw.code(0, world.raw().ask("127.0.0.1:" + (port - 2), 30, null, "topic", topic, "queueId", 0), "a request at the VIP port");

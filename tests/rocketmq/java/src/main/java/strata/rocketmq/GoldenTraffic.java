@@ -1,0 +1,70 @@
+package strata.rocketmq;
+
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.common.TopicConfig;
+import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageQueue;
+
+/** The same few topics, messages and members for every run of mqadmin; its names go into the commands. */
+final class GoldenTraffic {
+    static final String TOPIC = "GoldenTopic";
+    static final String GROUP = "GoldenGroup";
+    private static final String IDLE = "IdleGroup";
+    private static final String PRODUCERS = "GoldenProducers";
+    private static final int MESSAGES = 40;
+
+    private GoldenTraffic() { }
+
+    /** Sends, consumes and leaves one producer and one consumer connected; returns what {names} of commands stand for. */
+    static Map<String, String> flow(World world) throws Exception {
+        Target target = world.target;
+        for (String topic : new String[] {TOPIC, "GoldenOther"}) {
+            world.admin().createAndUpdateTopicConfig(target.brokerAddress(), new TopicConfig(topic, 4, 4, 6));
+            world.awaitRoute(topic, 1);
+        }
+        var producer = world.idleProducer(PRODUCERS);
+        producer.start();
+        SendResult first = null;
+        for (int i = 0; i < MESSAGES; i++) {
+            Message message = new Message(TOPIC, "Tag" + i % 2, "golden-" + i, ("golden message " + i).getBytes());
+            SendResult sent = producer.send(message, new MessageQueue(TOPIC, target.brokerName(), i % 4));
+            first = first == null ? sent : first;
+        }
+        consume(world, IDLE).shutdown();
+        for (int i = 0; i < 8; i++) {
+            producer.send(new Message(TOPIC, "Late", "late-" + i, ("late " + i).getBytes()), new MessageQueue(TOPIC, target.brokerName(), i % 4));
+        }
+        var consumer = consume(world, GROUP);
+        Check.eventually(45, () -> {
+            long lag = world.admin().examineConsumeStats(GROUP, TOPIC).computeTotalDiff();
+            return lag == 0 ? null : "the lag of " + GROUP + " is " + lag;
+        });
+        Map<String, String> names = new LinkedHashMap<>();
+        names.put("namesrv", target.namesrv);
+        names.put("broker", target.brokerAddress());
+        names.put("brokerName", target.brokerName());
+        names.put("folder", System.getProperty("user.home"));
+        names.put("cluster", target.clusters().get(0));
+        names.put("topic", TOPIC);
+        names.put("group", GROUP);
+        names.put("idle", IDLE);
+        names.put("producers", PRODUCERS);
+        names.put("id", first.getOffsetMsgId());
+        names.put("unique", first.getMsgId());
+        names.put("client", consumer.getDefaultMQPushConsumerImpl().getmQClientFactory().getClientId());
+        return names;
+    }
+
+    private static org.apache.rocketmq.client.consumer.DefaultMQPushConsumer consume(World world, String group) throws Exception {
+        Inbox inbox = new Inbox();
+        var consumer = world.pushConsumer(group, TOPIC);
+        consumer.registerMessageListener(PushConcurrent.taking(inbox));
+        consumer.start();
+        int expected = group.equals(GROUP) ? MESSAGES + 8 : MESSAGES;
+        Check.eventually(60, () -> inbox.size() >= expected ? null : group + " got " + inbox.size() + " of " + expected);
+        Thread.sleep(300);
+        return consumer;
+    }
+}

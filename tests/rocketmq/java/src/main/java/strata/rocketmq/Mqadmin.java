@@ -1,0 +1,129 @@
+package strata.rocketmq;
+
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import org.apache.rocketmq.tools.command.MQAdminStartup;
+
+/**
+ * Runs mqadmin's commands on fixed traffic and compares what they print with what Apache's servers made them print:
+ * `Mqadmin SIDE VERSION NAMESRV FOLDER compare|write [PART OF A COMMAND]`. FOLDER has `commands`, `golden/VERSION` and,
+ * where we differ on purpose, `differs/VERSION`.
+ */
+public final class Mqadmin {
+    private static final int SECONDS_PER_COMMAND = 60;
+
+    private Mqadmin() { }
+
+    public static void main(String[] arguments) {
+        PrintStream console = System.out;
+        try {
+            Target target = new Target(arguments[0], arguments[1], arguments[2]);
+            World world = new World(target, "mqadmin");
+            Map<String, String> names = GoldenTraffic.flow(world);
+            Path folder = Path.of(arguments[3]);
+            String only = arguments.length > 5 ? arguments[5] : "";
+            Map<String, String> printed = new LinkedHashMap<>();
+            for (String line : Files.readAllLines(folder.resolve("commands"))) {
+                if (!line.isBlank() && !line.startsWith("#") && line.contains(only) && isFor(arguments[1], line)) {
+                    printed.put(unused(printed, line), new Printed(names).normal(line, run(line, names)));
+                }
+            }
+            if (arguments[4].equals("write")) {
+                Sections.write(folder.resolve("golden").resolve(arguments[1]), printed);
+                console.println("1 passed, 0 failed");
+                Runtime.getRuntime().halt(0);
+            }
+            Runtime.getRuntime().halt(compare(console, target, folder, arguments[1], printed) ? 0 : 1);
+        } catch (Throwable e) {
+            e.printStackTrace();
+            Runtime.getRuntime().halt(1);
+        }
+    }
+
+    /** The same command may come again, later. */
+    private static String unused(Map<String, String> printed, String line) {
+        String name = line;
+        for (int time = 2; printed.containsKey(name); time++) {
+            name = line + " (" + time + ")";
+        }
+        return name;
+    }
+
+    /** A command that has other options in 4.9 begins with `[4]` or `[5]`. */
+    private static boolean isFor(String version, String line) {
+        return !line.startsWith("[") || line.startsWith("[" + version.charAt(0) + "]");
+    }
+
+    private static boolean compare(PrintStream console, Target target, Path folder, String version, Map<String, String> printed) throws Exception {
+        Map<String, String> golden = Sections.read(folder.resolve("golden").resolve(version));
+        Map<String, String> differs = Sections.read(folder.resolve("differs").resolve(version));
+        int passed = 0;
+        int failed = 0;
+        for (Map.Entry<String, String> each : printed.entrySet()) {
+            String what = target.side + " mqadmin " + version + " " + each.getKey();
+            String apache = golden.get(each.getKey());
+            if (each.getValue().equals(apache)) {
+                passed++;
+                console.println("ok   " + what);
+            } else if (!target.isApache() && each.getValue().equals(differs.get(each.getKey()))) {
+                passed++;
+                console.println("differs " + what);
+            } else {
+                failed++;
+                console.println("FAIL " + what + ": " + Sections.firstDifference(apache, each.getValue()));
+                System.err.println("== " + each.getKey() + "\n" + each.getValue());
+            }
+        }
+        console.printf("%d passed, %d failed%n", passed, failed);
+        console.flush();
+        return failed == 0 && passed > 0;
+    }
+
+    /** What the command prints; one that does not end says so. */
+    private static String run(String line, Map<String, String> names) throws Exception {
+        List<String> words = new ArrayList<>();
+        for (String word : line.replaceFirst("^\\[\\d] ", "").trim().split("\\s+")) {
+            for (Map.Entry<String, String> name : names.entrySet()) {
+                word = word.replace("{" + name.getKey() + "}", name.getValue());
+            }
+            words.add(word.replace('_', ' ').replace("  ", "_"));
+        }
+        words.add("-n");
+        words.add(names.get("namesrv"));
+        ByteArrayOutputStream printed = new ByteArrayOutputStream();
+        PrintStream console = System.err;
+        // mqadmin leaves the process when it does not know an option.
+        Thread leaving = new Thread(() -> console.println("mqadmin ended in: " + line + "\n" + printed));
+        Runtime.getRuntime().addShutdownHook(leaving);
+        PrintStream out = System.out;
+        PrintStream err = System.err;
+        System.setOut(new PrintStream(printed, true));
+        System.setErr(System.out);
+        ExecutorService thread = Executors.newSingleThreadExecutor(task -> {
+            Thread daemon = new Thread(task);
+            daemon.setDaemon(true);
+            return daemon;
+        });
+        try {
+            thread.submit(() -> MQAdminStartup.main0(words.toArray(new String[0]), null)).get(SECONDS_PER_COMMAND, TimeUnit.SECONDS);
+        } catch (java.util.concurrent.TimeoutException e) {
+            System.out.println("not done after " + SECONDS_PER_COMMAND + " s");
+        } finally {
+            thread.shutdownNow();
+            Runtime.getRuntime().removeShutdownHook(leaving);
+            System.out.flush();
+            System.setOut(out);
+            System.setErr(err);
+        }
+        return printed.toString();
+    }
+}
