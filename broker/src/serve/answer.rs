@@ -1,0 +1,114 @@
+//! The duty to answer a request.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use net::remoting::Connection;
+use protocol::remoting::code::response;
+use protocol::remoting::{BadField, Command, Echo};
+
+use crate::vb;
+
+/// Why a request is refused, in RocketMQ's codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: i32,
+    pub remark: String,
+}
+
+pub fn refuse<T>(code: i32, remark: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal { code, remark: remark.into() })
+}
+
+impl From<BadField> for Refusal {
+    fn from(bad: BadField) -> Refusal {
+        Refusal { code: response::SYSTEM_ERROR, remark: bad.to_string() }
+    }
+}
+
+impl From<protocol::body::Malformed> for Refusal {
+    fn from(bad: protocol::body::Malformed) -> Refusal {
+        Refusal { code: response::SYSTEM_ERROR, remark: bad.to_string() }
+    }
+}
+
+impl From<vb::Refused> for Refusal {
+    fn from(refused: vb::Refused) -> Refusal {
+        let code = match refused {
+            vb::Refused::Busy { .. } => response::SYSTEM_BUSY,
+            vb::Refused::Full(_) | vb::Refused::Fenced => response::SERVICE_NOT_AVAILABLE,
+            vb::Refused::TooLarge { .. } | vb::Refused::Invalid(_) => response::MESSAGE_ILLEGAL,
+        };
+        Refusal { code, remark: refused.to_string() }
+    }
+}
+
+/// Answers exactly once, even by being dropped.
+#[derive(Debug)]
+pub struct Answer {
+    connection: Arc<Connection>,
+    echo: Echo,
+    done: bool,
+}
+
+impl Answer {
+    pub fn new(connection: &Arc<Connection>, request: &Command) -> Answer {
+        Answer { connection: connection.clone(), echo: request.echo(), done: false }
+    }
+
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    pub fn peer(&self) -> SocketAddr {
+        self.connection.peer()
+    }
+
+    /// Nobody waits for it.
+    pub fn one_way(&self) -> bool {
+        self.echo.one_way
+    }
+
+    /// A reply to fill in.
+    pub fn draft(&self, code: i32) -> Command {
+        self.echo.reply(code)
+    }
+
+    pub fn reply(mut self, reply: Command) {
+        self.done = true;
+        self.connection.reply(reply);
+    }
+
+    /// As [`Answer::reply`], with a body in pieces that are not copied.
+    pub fn reply_with(mut self, reply: Command, body: &[Bytes]) {
+        self.done = true;
+        self.connection.reply_with(reply, body);
+    }
+
+    pub fn done(self) {
+        let reply = self.draft(response::SUCCESS);
+        self.reply(reply);
+    }
+
+    pub fn refuse(self, refusal: Refusal) {
+        let reply = self.draft(refusal.code).remark(refusal.remark);
+        self.reply(reply);
+    }
+
+    pub fn give(self, result: Result<Command, Refusal>) {
+        match result {
+            Ok(reply) => self.reply(reply),
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if !self.done {
+            let lost = "the broker dropped this request without an answer: it may or may not have had its effect";
+            self.connection.reply(self.echo.reply(response::SYSTEM_ERROR).remark(lost));
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Clients that come, stay and go (34, 35), who else is there (38), and the check of a subscription (46).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::body::heartbeat::{CheckClient, ConsumerData, ConsumerList, Heartbeat};
+use protocol::body::json;
+use protocol::remoting::Command;
+use protocol::remoting::code::{request as code, response};
+
+use super::Served;
+use super::answer::{Answer, Refusal, refuse};
+use super::pull::not_by;
+use super::put::derived_topic;
+use crate::members::{Changed, Consumers, Member};
+use crate::state::topic::RETRY_PREFIX;
+use crate::state::{Change, topic};
+use crate::vb::{Effect, Now, Outcome, Record};
+use net::remoting::Connection;
+
+/// What an owner before this one knew of members and locks counts for so long.
+pub(super) const REMEMBERED: Duration = Duration::from_secs(60);
+/// A client that is silent for longer is gone.
+pub(super) const SILENT: Duration = Duration::from_secs(120);
+/// The most groups that one heartbeat names.
+const MOST_GROUPS: usize = 10_000;
+
+/// 34
+pub(super) fn heard(served: &Arc<Served>, request: &Command, answer: Answer) {
+    let heartbeat: Heartbeat = match json::read(&request.body) {
+        Ok(heartbeat) => heartbeat,
+        Err(malformed) => return answer.refuse(malformed.into()),
+    };
+    if let Err(refusal) = check(&heartbeat) {
+        return answer.refuse(refusal);
+    }
+    let now = served.vb.now();
+    let member = Member {
+        client: heartbeat.client_id.as_str().into(),
+        language: request.language,
+        version: request.version,
+        handle: answer.connection().clone(),
+        seen: now.at,
+    };
+    let resend = take(served, &heartbeat, &member, now);
+    let reply = answer
+        .draft(response::SUCCESS)
+        .with("IS_SUPPORT_HEART_BEAT_V2", true)
+        .with("IS_SUB_CHANGE", resend);
+    let mut core = served.vb.core();
+    if !served.unsettled(&core) {
+        drop(core);
+        return answer.reply(reply);
+    }
+    // A client that goes on to use its groups shall find them, whoever serves it then.
+    core.then(
+        Effect::call(move |outcome| match outcome {
+            Outcome::Fenced => answer.refuse(super::offsets::moved()),
+            _ => answer.reply(reply),
+        }),
+        now,
+    );
+}
+
+fn check(heartbeat: &Heartbeat) -> Result<(), Refusal> {
+    if heartbeat.client_id.is_empty() {
+        return refuse(response::SYSTEM_ERROR, "the heartbeat has no clientID");
+    }
+    let groups = heartbeat.producer_data_set.len() + heartbeat.consumer_data_set.len();
+    if groups > MOST_GROUPS {
+        let remark = format!("the heartbeat names {groups} groups: {MOST_GROUPS} is the most");
+        return refuse(response::SYSTEM_ERROR, remark);
+    }
+    let producers = heartbeat.producer_data_set.iter().map(|data| &data.group_name);
+    let names = producers.chain(heartbeat.consumer_data_set.iter().map(|data| &data.group_name));
+    match names.filter_map(|name| topic::wrong_group(name)).next() {
+        Some(why) => refuse(response::SYSTEM_ERROR, why),
+        None => Ok(()),
+    }
+}
+
+/// Takes in what a client says; returns whether it has to say its subscriptions again.
+fn take(served: &Arc<Served>, heartbeat: &Heartbeat, member: &Member<Arc<Connection>>, now: Now) -> bool {
+    let channel = member.handle.id();
+    let fingerprint = heartbeat.heartbeat_fingerprint;
+    for producer in &heartbeat.producer_data_set {
+        served.members.lock().heard_producer(channel, &producer.group_name, member.clone());
+    }
+    let mut resend = fingerprint == 0;
+    for data in &heartbeat.consumer_data_set {
+        if fingerprint != 0 && heartbeat.without_sub {
+            let mut members = served.members.lock();
+            let known = members.knows(channel, &data.group_name, fingerprint);
+            resend |= !known;
+            if known {
+                members.heard_again(channel, &data.group_name, now.at);
+            }
+            continue;
+        }
+        if let Err(refusal) = prepare(served, data, now) {
+            tracing::warn!("group {} of client {}: {}", data.group_name, member.client, refusal.remark);
+            continue;
+        }
+        let changed = served.members.lock().heard_consumer(channel, data, fingerprint, member.clone());
+        consequences(served, changed, now);
+    }
+    resend
+}
+
+/// Makes the group and its retry topic, if they are not there.
+fn prepare(served: &Served, data: &ConsumerData, now: Now) -> Result<(), Refusal> {
+    let mut core = served.vb.core();
+    let group = served.group(&mut core, &data.group_name, now)?;
+    let retry = format!("{RETRY_PREFIX}{}", data.group_name);
+    if core.state().topic(&retry).is_none() {
+        served.topic_made(&mut core, now, |core| derived_topic(core, &retry, group.retry_queues, now))?;
+    }
+    Ok(())
+}
+
+/// What follows from a change of a group: a record of it, and word to its members.
+pub(super) fn consequences(served: &Served, changed: Changed, now: Now) {
+    let Changed { group, joined, left, rebalance } = changed;
+    let record = |change: Change| {
+        let mut core = served.vb.core();
+        // Only what is written down survives the owner; that it could not be written down harms nobody who is here.
+        if let Err(refused) = core.stage(&[Record::Change(&change)], now) {
+            tracing::debug!("a change of group {group} was not recorded: {refused}");
+        }
+    };
+    let remembers = |client: &Arc<str>| {
+        let core = served.vb.core();
+        core.state().remembered(&group).is_some_and(|remembered| remembered.members.contains(client))
+    };
+    if let Some(client) = joined
+        && !remembers(&client)
+    {
+        record(Change::Joined { group: group.clone(), client });
+    }
+    if let Some(client) = left {
+        record(Change::Left { group: group.clone(), client });
+    }
+    if rebalance {
+        tell(served, &group);
+    }
+}
+
+/// Tells the members of a group to look again at who has which queue.
+pub(super) fn tell(served: &Served, group: &Arc<str>) {
+    let wanted = {
+        let core = served.vb.core();
+        let state = core.state();
+        state.settings().notify_members && state.group(group).is_none_or(|group| group.notify)
+    };
+    if !wanted {
+        return;
+    }
+    let members = served.members.lock();
+    let handles: Vec<Arc<Connection>> = members
+        .consumers(group)
+        .map(|consumers| consumers.members.values().map(|member| member.handle.clone()).collect())
+        .unwrap_or_default();
+    drop(members);
+    for handle in handles {
+        handle.tell(Command::one_way(code::NOTIFY_CONSUMER_IDS_CHANGED).with("consumerGroup", group));
+    }
+}
+
+/// 35
+pub(super) fn left(served: &Arc<Served>, request: &Command, answer: Answer) {
+    let fields = &request.fields;
+    if let Err(missing) = fields.text("clientID") {
+        return answer.refuse(missing.into());
+    }
+    let consumer = fields.get("consumerGroup").filter(|group| !group.is_empty());
+    let producer = fields.get("producerGroup").filter(|group| !group.is_empty());
+    let changed = served.members.lock().unregister(answer.connection().id(), consumer, producer);
+    if let Some(changed) = changed {
+        consequences(served, changed, served.vb.now());
+    }
+    answer.done();
+}
+
+/// 38
+pub(super) fn list(served: &Arc<Served>, request: &Command, answer: Answer) {
+    let reply = request.fields.text("consumerGroup").map_err(Refusal::from).and_then(|group| {
+        let clients = clients(served, group, answer.connection().id())?;
+        let list = ConsumerList { consumer_id_list: clients };
+        Ok(answer.draft(response::SUCCESS).body(json::write(&list)))
+    });
+    answer.give(reply);
+}
+
+/// Who is in a group, those included that were there a moment ago, before this owner. A list without the asker would
+/// take its queues away: it gets an error instead, and keeps them.
+fn clients(served: &Served, group: &str, asker: u64) -> Result<Vec<String>, Refusal> {
+    let members = served.members.lock();
+    let mut clients = members.consumers(group).map(Consumers::clients).unwrap_or_default();
+    if served.remembers() {
+        let core = served.vb.core();
+        clients.extend(core.state().remembered(group).into_iter().flat_map(|known| known.members.iter().cloned()));
+    }
+    let missing = members.client_of(asker).is_some_and(|asker| !clients.contains(asker));
+    if clients.is_empty() || missing {
+        return refuse(response::SYSTEM_ERROR, format!("no consumer for this group, {group}"));
+    }
+    Ok(clients.into_iter().map(|client| client.to_string()).collect())
+}
+
+/// 46
+pub(super) fn check_client(request: &Command, answer: Answer) {
+    let checked = json::read::<CheckClient>(&request.body).map_err(Refusal::from).and_then(|told| {
+        match told.subscription_data.filter(|subscription| !subscription.is_by_tags()) {
+            Some(subscription) => not_by(&subscription.expression_type),
+            None => Ok(answer.draft(response::SUCCESS)),
+        }
+    });
+    answer.give(checked);
+}

@@ -1,0 +1,251 @@
+//! RocketMQ's requests to a virtual broker, one verb a file. A request is admitted, dispatched once, and answered by
+//! the function that it is dispatched to, now or when its records are acknowledged.
+//!
+//! * [`door`] — what comes in by a connection: admission, dispatch, and the end of the connection.
+//! * [`answer`] — the duty to answer.
+//! * [`send`], [`pull`], [`offsets`], [`view`], [`heartbeat`], [`locks`], [`send_back`], [`halves`] — the verbs.
+//! * [`put`] — how a message gets to its queue, whoever sends it.
+//! * [`delay`] — delivers delayed messages.
+//! * [`commits`], [`held`], [`filter`], [`properties`] — what the verbs share.
+
+pub mod answer;
+mod commits;
+mod counts;
+mod delay;
+mod door;
+mod filter;
+mod halves;
+mod heartbeat;
+mod held;
+mod locks;
+mod offsets;
+pub mod properties;
+mod pull;
+mod put;
+mod send;
+mod send_back;
+mod upkeep;
+mod view;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ledger::log::Logs;
+use net::remoting::{Connection, Handler};
+use parking_lot::Mutex;
+use protocol::body::topic::{DataVersion, TopicConfig, TopicTable};
+use protocol::remoting::code::response;
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+
+use crate::error::Error;
+use crate::members::{Locks, Members};
+use crate::state::{Change, Group, Topic, topic};
+use crate::vb::clock::Clock;
+use crate::vb::{Core, Effect, Now, Record, Vb, VbSettings, Watcher};
+use answer::{Refusal, refuse};
+use commits::Commits;
+pub use counts::Counts;
+use held::{Held, Queue};
+
+/// For how long an acknowledgement, or a renewal of the lease, proves that nobody else owns the virtual broker.
+pub const CERTAIN: Duration = Duration::from_secs(3);
+
+/// A virtual broker that clients are served by.
+pub struct Served {
+    pub vb: Arc<Vb>,
+    pub cluster: Arc<str>,
+    pub counts: Counts,
+    pub(crate) members: Mutex<Members<Arc<Connection>>>,
+    pub(crate) locks: Mutex<Locks>,
+    held: Mutex<Held<pull::Open>>,
+    earlier_deadline: Notify,
+    pub(crate) commits: Mutex<Commits>,
+    first_commit: Notify,
+    lanes: pull::Lanes,
+    delayed: Notify,
+    halves: halves::Halves,
+    /// When this owner began, by the monotonic clock.
+    since: Duration,
+    /// When a renewal of the owner's lease was sent that succeeded later, in ms of the monotonic clock.
+    renewed: AtomicU64,
+    /// Everything that was made for clients is there for good once this is acknowledged.
+    made: AtomicU64,
+    turn: AtomicU64,
+    topics: Arc<watch::Sender<u64>>,
+    ended: watch::Sender<bool>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+impl Served {
+    /// Takes a virtual broker over and serves it. `cluster` is the name that clients know the cluster by.
+    pub async fn open(
+        cluster: Arc<str>,
+        settings: VbSettings,
+        logs: &dyn Logs,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Served>, Error> {
+        let watch = Arc::new(upkeep::Watch::default());
+        let vb = Vb::open(settings, logs, clock, watch.clone()).await?;
+        let since = vb.now().at;
+        let served = Arc::new(Served {
+            cluster,
+            counts: Counts::default(),
+            members: Mutex::default(),
+            locks: Mutex::default(),
+            held: Mutex::default(),
+            earlier_deadline: Notify::new(),
+            commits: Mutex::default(),
+            first_commit: Notify::new(),
+            lanes: pull::Lanes::default(),
+            delayed: Notify::new(),
+            halves: halves::Halves::default(),
+            since,
+            renewed: AtomicU64::new(0),
+            made: AtomicU64::new(0),
+            turn: AtomicU64::new(0),
+            topics: Arc::new(watch::Sender::new(0)),
+            ended: watch::Sender::new(false),
+            tasks: Mutex::default(),
+            vb,
+        });
+        watch.follow(&served);
+        upkeep::begin(&served).await?;
+        Ok(served)
+    }
+
+    /// What takes the requests of this virtual broker's listeners.
+    pub fn door(self: &Arc<Self>) -> Arc<dyn Handler> {
+        Arc::new(door::Door::new(self.clone()))
+    }
+
+    /// A renewal of the owner's lease, sent at this time of the monotonic clock, succeeded.
+    pub fn confirmed(&self, sent_at: Duration) {
+        self.renewed.fetch_max(sent_at.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Whether nobody else can own the virtual broker by now. If not, what is answered may be out of date.
+    pub(crate) fn certain(&self, core: &Core, now: Now) -> bool {
+        let renewed = Duration::from_millis(self.renewed.load(Ordering::Relaxed));
+        now.at.saturating_sub(renewed.max(core.confirmed_at())) < CERTAIN
+    }
+
+    /// True once the log has ended and every held request was answered.
+    pub fn ended(&self) -> watch::Receiver<bool> {
+        self.ended.subscribe()
+    }
+
+    /// Counts acknowledged changes of topics: a reason to register anew.
+    pub fn topics_changed(&self) -> watch::Receiver<u64> {
+        self.topics.subscribe()
+    }
+
+    /// All topics, as registrations and code 21 tell them.
+    pub fn topic_table(&self) -> TopicTable {
+        let core = self.vb.core();
+        let version = core.state().topics_version();
+        TopicTable {
+            data_version: DataVersion {
+                state_version: self.vb.epoch() as i64,
+                counter: version.counter as i64,
+                timestamp: version.changed_at,
+            },
+            topic_config_table: core.state().topics().map(|topic| (topic.name.to_string(), told(topic))).collect(),
+        }
+    }
+
+    /// Hands over what waits, in order; then the virtual broker is nobody's until it is opened again.
+    pub async fn close(self: &Arc<Self>) -> Result<(), Error> {
+        upkeep::finish(self).await;
+        self.vb.close().await
+    }
+
+    /// The configuration of a group, made if that is allowed.
+    pub(crate) fn group(&self, core: &mut Core, name: &str, now: Now) -> Result<Arc<Group>, Refusal> {
+        if let Some(group) = core.state().group(name) {
+            return Ok(group.clone());
+        }
+        if let Some(why) = topic::wrong_group(name) {
+            return refuse(response::SYSTEM_ERROR, why);
+        }
+        if !core.state().settings().auto_create_group {
+            let remark = format!("subscription group [{name}] does not exist");
+            return refuse(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark);
+        }
+        let staged = core.stage(&[Record::Change(&Change::Group(Group::new(name)))], now)?;
+        self.made.fetch_max(staged.end, Ordering::Relaxed);
+        match core.state().group(name) {
+            Some(group) => Ok(group.clone()),
+            None => refuse(response::SYSTEM_ERROR, "the group that was made is not there"),
+        }
+    }
+
+    /// Runs what makes a topic, and tells those who register topics once it is acknowledged.
+    pub(crate) fn topic_made<T>(
+        &self,
+        core: &mut Core,
+        now: Now,
+        make: impl FnOnce(&mut Core) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let before = core.state().topics_version();
+        let made = make(core)?;
+        if core.state().topics_version() != before {
+            self.made.fetch_max(core.staged(), Ordering::Relaxed);
+            let topics = self.topics.clone();
+            core.then(Effect::call(move |_| topics.send_modify(|count| *count += 1)), now);
+        }
+        Ok(made)
+    }
+
+    /// Whether something that was made for a client is not acknowledged yet.
+    fn unsettled(&self, core: &Core) -> bool {
+        core.acknowledged() < self.made.load(Ordering::Relaxed)
+    }
+
+    /// Whether the members and locks of the owner before this one still count.
+    pub(crate) fn remembers(&self) -> bool {
+        self.vb.now().at.saturating_sub(self.since) < heartbeat::REMEMBERED
+    }
+
+    /// Takes a commit that nobody waits for.
+    pub(crate) fn commit_later(&self, group: &Arc<str>, queue: Queue, offset: i64) {
+        let mut commits = self.commits.lock();
+        if commits.add(&self.vb.core(), group, queue, offset) {
+            self.first_commit.notify_one();
+        }
+    }
+
+    /// A queue for a message that names none: each in its turn.
+    fn any_queue(&self, topic: &Topic) -> u16 {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        (turn % u64::from(topic.write_queues.max(1))) as u16
+    }
+
+    fn unique_key(&self, now: Now) -> String {
+        let number = self.turn.fetch_add(1, Ordering::Relaxed);
+        properties::unique_key(self.vb.id, self.vb.epoch(), number, now.wall)
+    }
+}
+
+pub(crate) fn told(topic: &Topic) -> TopicConfig {
+    TopicConfig {
+        attributes: topic.attributes.clone(),
+        order: topic.order,
+        perm: i32::from(topic.perm),
+        read_queue_nums: i32::from(topic.read_queues),
+        topic_filter_type: "SINGLE_TAG".into(),
+        topic_name: topic.name.to_string(),
+        topic_sys_flag: topic.sys_flag as i32,
+        write_queue_nums: i32::from(topic.write_queues),
+    }
+}
+
+impl std::fmt::Debug for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Served").field("vb", &self.vb.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

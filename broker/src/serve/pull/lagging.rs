@@ -1,0 +1,83 @@
+//! Pulls of what is not in memory any more: read in a lane of their own, so that they hold up nobody else.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::remoting::code::response;
+use tokio::sync::Semaphore;
+
+use super::look::{Chosen, Look, other};
+use super::{Open, Wanted, answer, bounds, give};
+use crate::error::Error;
+use crate::serve::Served;
+use crate::serve::answer::Refusal;
+use crate::vb::Rows;
+
+/// How many such pulls of a virtual broker are read at a time, and how many wait for that.
+const AT_ONCE: usize = 64;
+const WAITING: usize = 4_096;
+
+#[derive(Debug)]
+pub(in crate::serve) struct Lanes {
+    reading: Semaphore,
+    places: Semaphore,
+}
+
+impl Default for Lanes {
+    fn default() -> Lanes {
+        Lanes { reading: Semaphore::new(AT_ONCE), places: Semaphore::new(WAITING) }
+    }
+}
+
+pub(super) fn read(served: &Arc<Served>, open: Open) {
+    let served = served.clone();
+    tokio::spawn(async move {
+        let Ok(_place) = served.lanes.places.try_acquire() else {
+            let remark = format!("{WAITING} pulls of old messages wait already: try again");
+            return open.answer.refuse(Refusal { code: response::FLOW_CONTROL, remark });
+        };
+        let Ok(_turn) = served.lanes.reading.acquire().await else { return };
+        match fetch(&served, &open.wanted).await {
+            Ok((Look::Found { .. }, messages, next)) => {
+                let bounds = bounds(&served.vb.core(), &open.wanted);
+                give(&served, open, &messages, next, bounds);
+            }
+            // Nothing that has to be read: the answer is known from the index.
+            Ok((Look::Cold, ..)) => {}
+            Ok((seen, ..)) => answer(&served, open, seen),
+            Err(error) => open.answer.refuse(unreadable(&error)),
+        }
+    });
+}
+
+pub(in crate::serve) fn unreadable(error: &Error) -> Refusal {
+    let remark = format!("the messages cannot be read at present: {error}");
+    Refusal { code: response::SYSTEM_ERROR, remark }
+}
+
+/// What there is for a pull, with its messages if there are any.
+async fn fetch(served: &Served, wanted: &Wanted) -> Result<(Look, Vec<Bytes>, u64), Error> {
+    let vb = &served.vb;
+    let mut chosen = Chosen::new(wanted);
+    let look = loop {
+        let many = if chosen.rows.is_empty() { 256 } else { wanted.messages.max(32) };
+        let rows = vb.rows(wanted.topic, wanted.queue, chosen.next, many, usize::MAX).await?;
+        match rows {
+            Rows::Found(rows) => {
+                if chosen.take(&rows) {
+                    break chosen.end();
+                }
+            }
+            _ if !chosen.rows.is_empty() => break chosen.end(),
+            rows => break other(rows, wanted.offset, chosen.next),
+        }
+    };
+    let Look::Found { rows, next } = &look else { return Ok((look, Vec::new(), wanted.offset)) };
+    let messages = vb.read_rows(rows, wanted.bytes.max(1)).await?;
+    // Fewer may come than were asked for: then the next pull begins behind the last of them.
+    let next = match rows.get(messages.len()) {
+        Some(left_out) => left_out.offset,
+        None => *next,
+    };
+    Ok((look, messages, next))
+}

@@ -1,0 +1,154 @@
+//! A consumer failed with a message (36): it is tried again later, or put where nobody tries it.
+
+use std::sync::Arc;
+
+use protocol::message::OffsetId;
+use protocol::message::stored::Message;
+use protocol::remoting::Command;
+use protocol::remoting::code::response;
+
+use super::Served;
+use super::answer::{Answer, Refusal, refuse};
+use super::offsets::moved;
+use super::properties::{self, DELAY, ORIGIN_MESSAGE_ID, RETRY_TOPIC, Seen};
+use super::pull::unreadable;
+use super::put::{Parts, Pieces, Place, derived_topic, record};
+use crate::state::topic::{DLQ_PREFIX, RETRY_PREFIX, perm};
+use crate::vb::{Effect, Outcome};
+
+/// The level of the first retry is the one behind it.
+const FIRST_LEVEL: i32 = 3;
+const SAYS_MOST_RETRIES: i32 = 121;
+
+#[derive(Debug)]
+struct Failed {
+    group: String,
+    position: u64,
+    level: i32,
+    origin: Option<String>,
+    most: Option<i32>,
+}
+
+fn read(request: &Command) -> Result<Failed, Refusal> {
+    let fields = &request.fields;
+    let position: i64 = fields.number("offset")?;
+    let most: Option<i32> = fields.maybe("maxReconsumeTimes")?;
+    Ok(Failed {
+        group: fields.text("group")?.into(),
+        position: u64::try_from(position).unwrap_or(u64::MAX),
+        level: fields.number("delayLevel")?,
+        origin: fields.get("originMsgId").filter(|id| !id.is_empty()).map(Into::into),
+        most: most.filter(|most| *most >= 0 && request.version >= SAYS_MOST_RETRIES),
+    })
+}
+
+pub(super) fn send_back(served: &Arc<Served>, request: &Command, answer: Answer) {
+    let failed = match read(request).and_then(|failed| check(served, failed)) {
+        Ok(Some(failed)) => failed,
+        Ok(None) => return answer.done(),
+        Err(refusal) => return answer.refuse(refusal),
+    };
+    let served = served.clone();
+    tokio::spawn(async move {
+        let message = match served.vb.message_at(failed.position).await {
+            Ok(Some(bytes)) => Message::take(&mut bytes.clone()).ok(),
+            Ok(None) => None,
+            Err(error) => return answer.refuse(unreadable(&error)),
+        };
+        let Some(message) = message else {
+            let remark = format!("look message by offset failed, {}", failed.position);
+            return answer.refuse(Refusal { code: response::SYSTEM_ERROR, remark });
+        };
+        store(&served, &failed, &message, answer);
+        served.vb.drive();
+    });
+}
+
+/// Whether the message may be tried again; nothing, if its group wants no retries.
+fn check(served: &Served, failed: Failed) -> Result<Option<Failed>, Refusal> {
+    let now = served.vb.now();
+    let mut core = served.vb.core();
+    if core.state().settings().permission & perm::WRITE == 0 {
+        let remark = format!("the broker[{}] sending message is forbidden", served.vb.address);
+        return refuse(response::NO_PERMISSION, remark);
+    }
+    let group = served.group(&mut core, &failed.group, now)?;
+    if group.retry_queues == 0 {
+        return Ok(None);
+    }
+    let retry = format!("{RETRY_PREFIX}{}", failed.group);
+    let topic = served.topic_made(&mut core, now, |core| derived_topic(core, &retry, group.retry_queues, now))?;
+    if !topic.writable() {
+        return refuse(response::NO_PERMISSION, format!("the topic[{retry}] sending message is forbidden"));
+    }
+    Ok(Some(failed))
+}
+
+fn store(served: &Arc<Served>, failed: &Failed, message: &Message, answer: Answer) {
+    let staged = put(served, failed, message);
+    match staged {
+        Ok((mut core, now)) => core.then_soon(
+            Effect::call(move |outcome| match outcome {
+                Outcome::Fenced => answer.refuse(moved()),
+                _ => answer.done(),
+            }),
+            now,
+        ),
+        Err(refusal) => answer.refuse(refusal),
+    }
+}
+
+type Locked<'a> = (parking_lot::MutexGuard<'a, crate::vb::Core>, crate::vb::Now);
+
+fn put<'a>(served: &'a Served, failed: &Failed, message: &Message) -> Result<Locked<'a>, Refusal> {
+    let now = served.vb.now();
+    let mut core = served.vb.core();
+    let group = served.group(&mut core, &failed.group, now)?;
+    let most = failed.most.unwrap_or(group.retry_max);
+    let dead = message.reconsume_times >= most || failed.level < 0;
+    let (name, queues) = match dead {
+        true => (format!("{DLQ_PREFIX}{}", failed.group), 1),
+        false => (format!("{RETRY_PREFIX}{}", failed.group), group.retry_queues),
+    };
+    let topic = served.topic_made(&mut core, now, |core| derived_topic(core, &name, queues, now))?;
+    let level = if failed.level == 0 { FIRST_LEVEL + message.reconsume_times } else { failed.level };
+    let text = properties_of(served, failed, message, (!dead).then_some(level));
+    let seen = Seen::of(&text);
+    let queue = served.any_queue(&topic);
+    let place = match dead {
+        true => Place::plain(&topic, queue, &seen),
+        false => Place::of(&core, &topic, queue, &seen, now)?,
+    };
+    let keys = if place.waits() { Vec::new() } else { seen.key_hashes(&topic.name) };
+    let parts = Parts {
+        body: &message.body,
+        properties: &text,
+        more: &[],
+        flag: message.flag,
+        sys_flag: message.sys_flag,
+        born_time: message.born_time,
+        born_host: message.born_host,
+        reconsume_times: message.reconsume_times.saturating_add(1),
+        prepared_offset: 0,
+        keys: &keys,
+    };
+    let pieces = Pieces::of(&place, &parts);
+    pieces.check()?;
+    core.stage(&[record(&place, &parts, &pieces)], now)?;
+    Ok((core, now))
+}
+
+/// The message's properties, with where it comes from and how long it waits.
+fn properties_of(served: &Served, failed: &Failed, message: &Message, level: Option<i32>) -> String {
+    let text = String::from_utf8_lossy(&message.properties);
+    let retry_topic = properties::get(&text, RETRY_TOPIC).unwrap_or(&message.topic).to_owned();
+    let origin = failed.origin.clone().unwrap_or_else(|| {
+        let mut id = String::with_capacity(32);
+        OffsetId { host: served.vb.address, offset: message.physical_offset }.write(&mut id);
+        id
+    });
+    let level = level.map(|level| level.to_string());
+    let mut more = vec![(RETRY_TOPIC, retry_topic.as_str()), (ORIGIN_MESSAGE_ID, origin.as_str())];
+    more.extend(level.as_deref().map(|level| (DELAY, level)));
+    properties::rewrite(&text, &[DELAY, properties::REAL_TOPIC, properties::REAL_QUEUE], &more)
+}
