@@ -10,6 +10,9 @@ pub enum Error {
     /// Tell the operator: what is stored is not what was written, or of a later release.
     #[error("virtual broker: {0}")]
     Corrupt(String),
+    /// A record that was needed was not taken.
+    #[error(transparent)]
+    Refused(#[from] crate::vb::Refused),
 }
 
 impl From<Corrupt> for Error {

@@ -2,6 +2,8 @@
 //!
 //! * [`entry`] — the bytes of a virtual broker's log.
 //! * [`index`] — where the messages of each queue are.
+//! * [`members`] — who is connected, by group, and who may read a queue in order.
+//! * [`serve`] — RocketMQ's requests, one verb a file.
 //! * [`state`] — what a virtual broker keeps besides messages: topics, groups, offsets, settings, delays, halves.
 //!   A pure function of the changes in its log.
 //! * [`vb`] — a virtual broker: a state machine over one log.
@@ -9,6 +11,8 @@
 pub mod entry;
 pub mod error;
 pub mod index;
+pub mod members;
+pub mod serve;
 pub mod state;
 pub mod vb;
 

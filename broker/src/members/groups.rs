@@ -186,7 +186,12 @@ impl<C: Clone> Members<C> {
         }
     }
 
-    pub fn unregister(&mut self, channel: Channel, consumer: Option<&str>, producer: Option<&str>) -> Option<Changed> {
+    pub fn unregister(
+        &mut self,
+        channel: Channel,
+        consumer: Option<&str>,
+        producer: Option<&str>,
+    ) -> Option<Changed> {
         if let Some(group) = producer {
             self.leave_producers(channel, group);
         }

@@ -107,7 +107,8 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if !self.done {
-            let lost = "the broker dropped this request without an answer: it may or may not have had its effect";
+            let lost =
+                "the broker dropped this request without an answer: it may or may not have had its effect";
             self.connection.reply(self.echo.reply(response::SYSTEM_ERROR).remark(lost));
         }
     }

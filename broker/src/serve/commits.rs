@@ -12,7 +12,7 @@ use crate::vb::{Core, Now, Record, Refused};
 const IN_RECORD: usize = 4_096;
 
 #[derive(Debug, Default)]
-pub(super) struct Commits {
+pub(crate) struct Commits {
     pending: BTreeMap<Arc<str>, BTreeMap<Queue, i64>>,
     /// Everything that was ever handed to the log is in it once this is acknowledged.
     end: u64,
@@ -33,11 +33,6 @@ impl Commits {
 
     pub fn waits(&self, group: &str) -> bool {
         self.pending.contains_key(group)
-    }
-
-    /// What is to be forgotten with a group.
-    pub fn forget(&mut self, group: &str) {
-        self.pending.remove(group);
     }
 
     /// Hands everything that waits to the log. What it does not take goes on waiting.

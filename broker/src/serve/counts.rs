@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use super::pull::Open;
-
 #[derive(Debug, Default)]
 pub struct Counts {
     pub messages_in: AtomicU64,
@@ -20,8 +18,8 @@ impl Counts {
         self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn delivered(&self, _to: &Open, messages: &[Bytes]) {
-        self.messages_out.fetch_add(messages.len() as u64, Ordering::Relaxed);
+    pub(super) fn delivered(&self, count: usize, messages: &[Bytes]) {
+        self.messages_out.fetch_add(count as u64, Ordering::Relaxed);
         let bytes: usize = messages.iter().map(Bytes::len).sum();
         self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use protocol::message::stored::Message;
 use tokio::time::sleep;
 
@@ -55,6 +54,8 @@ enum Trouble {
     Read(#[from] Error),
     #[error(transparent)]
     Refused(#[from] Refused),
+    #[error("nothing could be delivered from offset {0} on")]
+    Stuck(u64),
 }
 
 /// When the first waiting message of a level is due.
@@ -101,21 +102,34 @@ async fn deliver(served: &Arc<Served>, heads: &mut Heads, level: u16) -> Result<
         };
         // A level that was shortened since holds no message longer than it takes now.
         let latest = now.wall.saturating_add(longest.unwrap_or(0));
-        let due: Vec<Row> = rows.iter().take_while(|row| row.tag <= now.wall || row.tag > latest).copied().collect();
+        let due: Vec<Row> =
+            rows.iter().take_while(|row| row.tag <= now.wall || row.tag > latest).copied().collect();
         match rows.first().filter(|_| due.is_empty()) {
             Some(head) => drop(heads.due.insert(level, head.tag)),
             None => {
                 heads.due.remove(&level);
                 batch(served, topic, level, &due).await?;
+                if served.vb.core().state().delivered(level) == from {
+                    return Err(Trouble::Stuck(from));
+                }
             }
         }
     }
 }
 
 async fn batch(served: &Arc<Served>, delay: TopicId, level: u16, due: &[Row]) -> Result<(), Trouble> {
-    let messages = served.vb.read_rows(due, BYTES_AT_ONCE).await?;
-    for (row, bytes) in due.iter().zip(&messages) {
-        one(served, delay, level, row, bytes)?;
+    // Neighbours in the log come in one piece.
+    let pieces = served.vb.read_rows(due).await?;
+    let mut rows = due.iter();
+    for mut piece in pieces {
+        while !piece.is_empty() {
+            let (Some(row), message) = (rows.next(), Message::take(&mut piece)) else { break };
+            let unreadable = message.is_err();
+            one(served, delay, level, row, message.ok())?;
+            if unreadable {
+                break;
+            }
+        }
     }
     served.vb.drive();
     Ok(())
@@ -129,15 +143,21 @@ fn skip(served: &Served, level: u16, next: u64) -> Result<(), Refused> {
 }
 
 /// A message and the note that it was delivered: one unit.
-fn one(served: &Served, delay: TopicId, level: u16, row: &Row, bytes: &Bytes) -> Result<(), Refused> {
+fn one(
+    served: &Served,
+    delay: TopicId,
+    level: u16,
+    row: &Row,
+    message: Option<Message>,
+) -> Result<(), Refused> {
     let now = served.vb.now();
     let delivered = Change::Delivered { level, next: row.offset + 1 };
     let mut core = served.vb.core();
     if core.state().delay_topic() != Some(delay) || core.state().delivered(level) != row.offset {
         return Ok(());
     }
-    let message = Message::take(&mut bytes.clone());
-    let Some((place, message, text)) = message.ok().and_then(|message| for_whom(served, &mut core, message)) else {
+    let Some((place, message, text)) = message.and_then(|message| for_whom(served, &mut core, message))
+    else {
         tracing::warn!("a delayed message at {} has no topic to go to any more: it is dropped", row.position);
         core.stage(&[Record::Change(&delivered)], now)?;
         return Ok(());

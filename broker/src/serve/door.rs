@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use net::remoting::{Connection, Handler};
 use protocol::remoting::Command;
-use protocol::remoting::code::request as code;
-use protocol::remoting::code::{self, response};
+use protocol::remoting::code::request::{self as code, name as code_name};
+use protocol::remoting::code::response;
 
 use super::answer::{Answer, Refusal};
 use super::{Served, halves, heartbeat, locks, offsets, pull, send, send_back, view};
@@ -83,7 +83,9 @@ fn enter(served: &Arc<Served>, request: Command, answer: Answer) {
 /// The virtual broker is another's, or nobody's. A pull is answered as if nothing were new: its client asks again.
 fn lost(served: &Served, request: &Command, answer: Answer, refusal: Refusal) {
     match request.code {
-        code::PULL_MESSAGE | code::LITE_PULL_MESSAGE if served.vb.core().ended() => pull::moved(request, answer),
+        code::PULL_MESSAGE | code::LITE_PULL_MESSAGE if served.vb.core().ended() => {
+            pull::moved(request, answer)
+        }
         _ => answer.refuse(refusal),
     }
 }
@@ -106,7 +108,9 @@ fn answers_from_state(code: i32) -> bool {
 
 fn dispatch(served: &Arc<Served>, request: &Command, answer: Answer) {
     match request.code {
-        code::SEND_MESSAGE | code::SEND_MESSAGE_V2 | code::SEND_BATCH_MESSAGE => send::send(served, request, answer),
+        code::SEND_MESSAGE | code::SEND_MESSAGE_V2 | code::SEND_BATCH_MESSAGE => {
+            send::send(served, request, answer)
+        }
         code::PULL_MESSAGE | code::LITE_PULL_MESSAGE => pull::pull(served, request, answer),
         code::QUERY_MESSAGE => view::by_key(served, request, answer),
         code::VIEW_MESSAGE_BY_ID => view::by_position(served, request, answer),
@@ -128,9 +132,9 @@ fn dispatch(served: &Arc<Served>, request: &Command, answer: Answer) {
     }
 }
 
-fn unsupported(code: i32) -> Refusal {
+pub(crate) fn unsupported(code: i32) -> Refusal {
     let what = feature(code).map(|feature| format!(": {feature} is not in this release")).unwrap_or_default();
-    let name = code::request::name(code).unwrap_or("unknown");
+    let name = code_name(code).unwrap_or("unknown");
     let remark = format!("request type {code} ({name}) not supported{what}");
     Refusal { code: response::REQUEST_CODE_NOT_SUPPORTED, remark }
 }

@@ -66,7 +66,8 @@ pub(super) async fn run(served: Arc<Served>) {
     let settings = served.vb.core().state().settings().clone();
     let waiting: Vec<Half> = served.vb.core().state().halves().iter().copied().collect();
     for half in waiting {
-        let due = if half.due > 0 { half.due } else { served.halves.first_check(&settings, half.stored_at, None) };
+        let due =
+            if half.due > 0 { half.due } else { served.halves.first_check(&settings, half.stored_at, None) };
         served.halves.wait(half.offset, due);
     }
     loop {
@@ -77,7 +78,10 @@ pub(super) async fn run(served: Arc<Served>) {
         match served.halves.next(served.vb.now().wall) {
             Ok(half) => {
                 if let Err(trouble) = look_after(&served, half).await {
-                    tracing::warn!("the transaction at offset {half} could not be checked: {}", trouble.remark);
+                    tracing::warn!(
+                        "the transaction at offset {half} could not be checked: {}",
+                        trouble.remark
+                    );
                     served.halves.wait(half, served.vb.now().wall + 1_000);
                 }
             }
@@ -131,7 +135,10 @@ async fn fetch(served: &Served, half: &Half) -> Result<Option<Message>, Error> {
 fn ask(served: &Served, half: &Half, message: &Message, text: &str) {
     let group = properties::get(text, PRODUCER_GROUP).unwrap_or_default();
     let Some(producer) = served.members.lock().producer_to_ask(group) else {
-        tracing::debug!("nobody of producer group {group} is here to decide the transaction at {}", half.position);
+        tracing::debug!(
+            "nobody of producer group {group} is here to decide the transaction at {}",
+            half.position
+        );
         return;
     };
     let key = properties::get(text, UNIQ_KEY).unwrap_or_default();
@@ -190,7 +197,11 @@ fn give_up(served: &Served, half: &Half, message: &Message) -> Result<(), Refusa
     put(&mut core, &place, half, message, &text, now)?;
     drop(core);
     served.vb.drive();
-    tracing::warn!("the transaction at {} was asked for {} times and is given up: see {CHECKED_OUT}", half.position, half.checks);
+    tracing::warn!(
+        "the transaction at {} was asked for {} times and is given up: see {CHECKED_OUT}",
+        half.position,
+        half.checks
+    );
     Ok(())
 }
 
@@ -305,7 +316,8 @@ fn stage(
     }
     let text = String::from_utf8_lossy(&message.properties).into_owned();
     if properties::get(&text, PRODUCER_GROUP).unwrap_or_default() != group {
-        let remark = format!("the producer group wrong: the transaction at {} is not of group {group}", half.position);
+        let remark =
+            format!("the producer group wrong: the transaction at {} is not of group {group}", half.position);
         return refuse(response::SYSTEM_ERROR, remark);
     }
     if end == End::RollBack {

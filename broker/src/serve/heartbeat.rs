@@ -43,10 +43,8 @@ pub(super) fn heard(served: &Arc<Served>, request: &Command, answer: Answer) {
         seen: now.at,
     };
     let resend = take(served, &heartbeat, &member, now);
-    let reply = answer
-        .draft(response::SUCCESS)
-        .with("IS_SUPPORT_HEART_BEAT_V2", true)
-        .with("IS_SUB_CHANGE", resend);
+    let reply =
+        answer.draft(response::SUCCESS).with("IS_SUPPORT_HEART_BEAT_V2", true).with("IS_SUB_CHANGE", resend);
     let mut core = served.vb.core();
     if !served.unsettled(&core) {
         drop(core);
@@ -146,7 +144,7 @@ pub(super) fn consequences(served: &Served, changed: Changed, now: Now) {
 }
 
 /// Tells the members of a group to look again at who has which queue.
-pub(super) fn tell(served: &Served, group: &Arc<str>) {
+pub(crate) fn tell(served: &Served, group: &Arc<str>) {
     let wanted = {
         let core = served.vb.core();
         let state = core.state();
@@ -198,7 +196,9 @@ fn clients(served: &Served, group: &str, asker: u64) -> Result<Vec<String>, Refu
     let mut clients = members.consumers(group).map(Consumers::clients).unwrap_or_default();
     if served.remembers() {
         let core = served.vb.core();
-        clients.extend(core.state().remembered(group).into_iter().flat_map(|known| known.members.iter().cloned()));
+        clients.extend(
+            core.state().remembered(group).into_iter().flat_map(|known| known.members.iter().cloned()),
+        );
     }
     let missing = members.client_of(asker).is_some_and(|asker| !clients.contains(asker));
     if clients.is_empty() || missing {
@@ -209,11 +209,12 @@ fn clients(served: &Served, group: &str, asker: u64) -> Result<Vec<String>, Refu
 
 /// 46
 pub(super) fn check_client(request: &Command, answer: Answer) {
-    let checked = json::read::<CheckClient>(&request.body).map_err(Refusal::from).and_then(|told| {
-        match told.subscription_data.filter(|subscription| !subscription.is_by_tags()) {
-            Some(subscription) => not_by(&subscription.expression_type),
-            None => Ok(answer.draft(response::SUCCESS)),
-        }
+    let checked = json::read::<CheckClient>(&request.body).map_err(Refusal::from).and_then(|told| match told
+        .subscription_data
+        .filter(|subscription| !subscription.is_by_tags())
+    {
+        Some(subscription) => not_by(&subscription.expression_type),
+        None => Ok(answer.draft(response::SUCCESS)),
     });
     answer.give(checked);
 }

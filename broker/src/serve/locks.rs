@@ -51,8 +51,11 @@ pub(super) fn lock(served: &Arc<Served>, request: &Command, answer: Answer) {
         drop(core);
         return answer.reply(reply);
     }
-    let change =
-        Change::Locked { group: asked.group.clone(), client: asked.client.clone(), queues: granted.new.clone() };
+    let change = Change::Locked {
+        group: asked.group.clone(),
+        client: asked.client.clone(),
+        queues: granted.new.clone(),
+    };
     if let Err(refused) = core.stage(&[Record::Change(&change)], now) {
         // A lock that is not written down would be forgotten by the next owner.
         served.locks.lock().unlock(&asked.group, &asked.client, &granted.new);

@@ -9,19 +9,19 @@
 //! * [`commits`], [`held`], [`filter`], [`properties`] — what the verbs share.
 
 pub mod answer;
-mod commits;
+pub(crate) mod commits;
 mod counts;
 mod delay;
-mod door;
+pub(crate) mod door;
 mod filter;
 mod halves;
-mod heartbeat;
+pub(crate) mod heartbeat;
 mod held;
 mod locks;
-mod offsets;
+pub(crate) mod offsets;
 pub mod properties;
-mod pull;
-mod put;
+pub(crate) mod pull;
+pub(crate) mod put;
 mod send;
 mod send_back;
 mod upkeep;
@@ -43,7 +43,7 @@ use crate::error::Error;
 use crate::members::{Locks, Members};
 use crate::state::{Change, Group, Topic, topic};
 use crate::vb::clock::Clock;
-use crate::vb::{Core, Effect, Now, Record, Vb, VbSettings, Watcher};
+use crate::vb::{Core, Effect, Now, Record, Vb, VbSettings};
 use answer::{Refusal, refuse};
 use commits::Commits;
 pub use counts::Counts;
@@ -73,6 +73,7 @@ pub struct Served {
     /// Everything that was made for clients is there for good once this is acknowledged.
     made: AtomicU64,
     turn: AtomicU64,
+    keys_made: AtomicU64,
     topics: Arc<watch::Sender<u64>>,
     ended: watch::Sender<bool>,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -105,6 +106,7 @@ impl Served {
             renewed: AtomicU64::new(0),
             made: AtomicU64::new(0),
             turn: AtomicU64::new(0),
+            keys_made: AtomicU64::new(0),
             topics: Arc::new(watch::Sender::new(0)),
             ended: watch::Sender::new(false),
             tasks: Mutex::default(),
@@ -151,7 +153,11 @@ impl Served {
                 counter: version.counter as i64,
                 timestamp: version.changed_at,
             },
-            topic_config_table: core.state().topics().map(|topic| (topic.name.to_string(), told(topic))).collect(),
+            topic_config_table: core
+                .state()
+                .topics()
+                .map(|topic| (topic.name.to_string(), told(topic)))
+                .collect(),
         }
     }
 
@@ -223,7 +229,7 @@ impl Served {
     }
 
     fn unique_key(&self, now: Now) -> String {
-        let number = self.turn.fetch_add(1, Ordering::Relaxed);
+        let number = self.keys_made.fetch_add(1, Ordering::Relaxed);
         properties::unique_key(self.vb.id, self.vb.epoch(), number, now.wall)
     }
 }

@@ -20,7 +20,8 @@ const LITTLE: u64 = 1 << 30;
 pub(super) fn query(served: &Arc<Served>, request: &Command, answer: Answer) {
     let asked = read_queue(served, &request.fields).and_then(|queue| {
         let group = request.fields.text("consumerGroup")?.to_owned();
-        let zero = request.fields.get("setZeroIfNotFound").is_none_or(|zero| !zero.eq_ignore_ascii_case("false"));
+        let zero =
+            request.fields.get("setZeroIfNotFound").is_none_or(|zero| !zero.eq_ignore_ascii_case("false"));
         Ok((queue, group, zero))
     });
     let (queue, group, zero) = match asked {
@@ -35,7 +36,10 @@ pub(super) fn query(served: &Arc<Served>, request: &Command, answer: Answer) {
     {
         return answer.refuse(refused.into());
     }
-    let Some(queue) = queue else { return answer.give(found(&answer, Some(0).filter(|_| zero))) };
+    let Some(queue) = queue else {
+        let reply = found(&answer, Some(0).filter(|_| zero));
+        return answer.give(reply);
+    };
     let known = core.state().offsets().get(&group, queue.0, queue.1);
     let offset = known.or_else(|| begins_at_zero(&core, queue).then_some(0).filter(|_| zero));
     if !commits.unsettled(&core) {
@@ -62,7 +66,7 @@ fn found(answer: &Answer, offset: Option<i64>) -> Result<Command, Refusal> {
     }
 }
 
-pub(super) fn moved() -> Refusal {
+pub(crate) fn moved() -> Refusal {
     let remark = "this broker has lost the virtual broker: ask again".into();
     Refusal { code: response::SERVICE_NOT_AVAILABLE, remark }
 }
@@ -73,7 +77,9 @@ fn begins_at_zero(core: &Core, (topic, queue): Queue) -> bool {
         return false;
     }
     match core.rows(topic, queue, 0, 1, usize::MAX) {
-        Rows::Found(rows) => rows.first().is_none_or(|row| core.acknowledged().saturating_sub(row.position) < LITTLE),
+        Rows::Found(rows) => {
+            rows.first().is_none_or(|row| core.acknowledged().saturating_sub(row.position) < LITTLE)
+        }
         Rows::End | Rows::Outside { .. } => true,
         Rows::Cold => false,
     }
@@ -163,7 +169,10 @@ pub(super) fn by_time(served: &Arc<Served>, request: &Command, answer: Answer) {
         .and_then(|queue| Ok((queue, request.fields.number::<i64>("timestamp")?)));
     let (queue, timestamp) = match asked {
         Ok((Some(queue), timestamp)) => (queue, timestamp),
-        Ok((None, _)) => return answer.give(found(&answer, Some(0))),
+        Ok((None, _)) => {
+            let reply = found(&answer, Some(0));
+            return answer.give(reply);
+        }
         Err(refusal) => return answer.refuse(refusal),
     };
     let upper = request.fields.get("boundaryType").is_some_and(|kind| kind.eq_ignore_ascii_case("upper"));

@@ -41,7 +41,9 @@ impl<'a> Seen<'a> {
                 TAGS => seen.tags = Some(value),
                 KEYS => seen.keys = Some(value),
                 UNIQ_KEY => seen.unique_key = Some(value).filter(|key| !key.is_empty()),
-                DELAY => seen.delay = value.trim().parse::<i32>().ok().map(|level| level.clamp(0, 1_000) as u16),
+                DELAY => {
+                    seen.delay = value.trim().parse::<i32>().ok().map(|level| level.clamp(0, 1_000) as u16)
+                }
                 TRANSACTION_PREPARED => seen.half = value.eq_ignore_ascii_case("true"),
                 CHECK_IMMUNITY => seen.immunity = Some(value),
                 REGION | TRACE_ON | CLUSTER | POP_CHECKPOINT | REAL_TOPIC | REAL_QUEUE => seen.ours = true,
@@ -84,7 +86,8 @@ pub fn key_hash(topic: &str, key: &str) -> u64 {
 /// The text without the named properties, and with `more` at its end.
 pub fn rewrite(text: &str, without: &[&str], more: &[(&str, &str)]) -> String {
     let mut out = String::with_capacity(text.len() + 64);
-    let kept = iter(text).filter(|(name, _)| !without.contains(name) && !more.iter().any(|(new, _)| new == name));
+    let kept =
+        iter(text).filter(|(name, _)| !without.contains(name) && !more.iter().any(|(new, _)| new == name));
     for (name, value) in kept.chain(more.iter().copied()) {
         out.push_str(name);
         out.push(NAME_END);

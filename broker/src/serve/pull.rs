@@ -22,6 +22,8 @@ use crate::vb::{Core, Row};
 use look::{Look, look};
 
 pub(super) use lagging::Lanes;
+pub(crate) use lagging::unreadable;
+pub(super) use subscribed::not_by;
 
 /// The longest that a pull is held, whatever its client wants.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -50,7 +52,6 @@ impl Wanted {
 #[derive(Debug)]
 pub(super) struct Open {
     pub wanted: Wanted,
-    pub group: Arc<str>,
     pub answer: Answer,
 }
 
@@ -70,7 +71,7 @@ pub(super) fn pull(served: &Arc<Served>, request: &Command, answer: Answer) {
         Suspend::For(ms) => Some(served.vb.now().at + Duration::from_millis(ms).min(LONGEST)),
     };
     let before_first = pull.offset < 0;
-    let open = Open { wanted, group, answer };
+    let open = Open { wanted, answer };
     if before_first {
         let next = bounds(&served.vb.core(), &open.wanted).0;
         return self::answer(served, open, Look::Outside { next });
@@ -108,7 +109,8 @@ fn accept(served: &Arc<Served>, pull: &Pull<'_>) -> Result<(Wanted, Arc<str>), R
         return refuse(response::INVALID_PARAMETER, remark);
     };
     let (id, settings) = (topic.id, core.state().settings());
-    let messages = usize::try_from(pull.max_messages.clamp(1, settings.pull_messages.max(1) as i32)).unwrap_or(1);
+    let messages =
+        usize::try_from(pull.max_messages.clamp(1, settings.pull_messages.max(1) as i32)).unwrap_or(1);
     let asked = pull.max_bytes.and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
     let bytes = settings.pull_bytes.min(asked.unwrap_or(usize::MAX));
     drop(core);
@@ -155,7 +157,9 @@ fn answer(served: &Arc<Served>, open: Open, seen: Look) {
         Look::NoneMatched { next } => {
             empty(open.answer, response::PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", next, bounds);
         }
-        Look::Nothing { next } => empty(open.answer, response::PULL_NOT_FOUND, "NO_NEW_MESSAGE", next, bounds),
+        Look::Nothing { next } => {
+            empty(open.answer, response::PULL_NOT_FOUND, "NO_NEW_MESSAGE", next, bounds)
+        }
         Look::Outside { next } => {
             empty(open.answer, response::PULL_OFFSET_MOVED, "OFFSET_MOVED", next, bounds);
         }
@@ -175,14 +179,14 @@ fn found(served: &Arc<Served>, open: Open, rows: Vec<Row>, next: u64, bounds: Bo
         rows.iter().map(|row| core.bytes(row.position, row.len)).collect()
     };
     match pieces {
-        Some(pieces) => give(served, open, &pieces, next, bounds),
+        Some(pieces) => give(served, open, (rows.len(), &pieces), next, bounds),
         None => lagging::read(served, open),
     }
 }
 
-/// Hands out messages as they are stored.
-fn give(served: &Served, open: Open, messages: &[Bytes], next: u64, bounds: Bounds) {
-    served.counts.delivered(&open, messages);
+/// Hands out so many messages, as they are stored.
+fn give(served: &Served, open: Open, (count, messages): (usize, &[Bytes]), next: u64, bounds: Bounds) {
+    served.counts.delivered(count, messages);
     let mut reply = open.answer.draft(response::SUCCESS).remark("FOUND");
     reply_fields(&mut reply, next, bounds);
     open.answer.reply_with(reply, messages);

@@ -34,7 +34,13 @@ impl Place {
 
     /// The queue itself or, if the message asks for a delay, the queue of that delay. The delay counts from now, or
     /// from the log's time if that is later: a message is never early.
-    pub fn of(core: &Core, topic: &Arc<Topic>, queue: u16, seen: &Seen<'_>, now: Now) -> Result<Place, Refusal> {
+    pub fn of(
+        core: &Core,
+        topic: &Arc<Topic>,
+        queue: u16,
+        seen: &Seen<'_>,
+        now: Now,
+    ) -> Result<Place, Refusal> {
         let Some(level) = seen.level() else {
             return Ok(Place::plain(topic, queue, seen));
         };
@@ -45,7 +51,12 @@ impl Place {
             return refuse(response::SYSTEM_ERROR, "this virtual broker has no queues for delayed messages");
         };
         let due = now.wall.max(core.last_time()).saturating_add(delay);
-        Ok(Place { topic: waits.clone(), queue: level - 1, tag: due, real: Some((topic.name.clone(), queue.to_string())) })
+        Ok(Place {
+            topic: waits.clone(),
+            queue: level - 1,
+            tag: due,
+            real: Some((topic.name.clone(), queue.to_string())),
+        })
     }
 
     /// The queue where half messages wait.
@@ -149,20 +160,32 @@ pub(super) fn record<'a>(place: &'a Place, parts: &Parts<'a>, pieces: &'a Pieces
 }
 
 /// The retry or dead letter topic of a group, made if it is not there.
-pub(super) fn derived_topic(core: &mut Core, name: &str, queues: u16, now: Now) -> Result<Arc<Topic>, Refusal> {
+pub(crate) fn derived_topic(
+    core: &mut Core,
+    name: &str,
+    queues: u16,
+    now: Now,
+) -> Result<Arc<Topic>, Refusal> {
     if let Some(topic) = core.state().topic(name) {
         return Ok(topic.clone());
     }
     if let Some(why) = topic::wrong_name(name) {
         return refuse(response::SYSTEM_ERROR, why);
     }
-    make_topic(core, Topic::new(core.state().next_topic(), name, queues.max(1), perm::READ | perm::WRITE), now)
+    make_topic(
+        core,
+        Topic::new(core.state().next_topic(), name, queues.max(1), perm::READ | perm::WRITE),
+        now,
+    )
 }
 
-pub(super) fn make_topic(core: &mut Core, topic: Topic, now: Now) -> Result<Arc<Topic>, Refusal> {
+pub(crate) fn make_topic(core: &mut Core, topic: Topic, now: Now) -> Result<Arc<Topic>, Refusal> {
     let most = core.state().settings().max_topics;
     if core.state().topics().len() >= most {
-        return refuse(response::SYSTEM_ERROR, format!("there are {most} topics already, the setting maxTopics"));
+        return refuse(
+            response::SYSTEM_ERROR,
+            format!("there are {most} topics already, the setting maxTopics"),
+        );
     }
     let name = topic.name.clone();
     core.stage(&[Record::Change(&Change::Topic(topic))], now)?;

@@ -16,7 +16,9 @@ use protocol::remoting::header::Send;
 
 use super::Served;
 use super::answer::{Answer, Refusal, refuse};
-use super::properties::{self, CLUSTER, DELAY, POP_CHECKPOINT, REAL_QUEUE, REAL_TOPIC, REGION, Seen, TRACE_ON, UNIQ_KEY};
+use super::properties::{
+    self, CLUSTER, DELAY, POP_CHECKPOINT, REAL_QUEUE, REAL_TOPIC, REGION, Seen, TRACE_ON, UNIQ_KEY,
+};
 use super::put::{Parts, Pieces, Place, record};
 use crate::vb::{Core, Effect, Now, Record};
 use reply::Sent;
@@ -70,7 +72,10 @@ fn too_large(what: &str, len: usize, most: usize) -> String {
 /// The messages of a batch.
 fn inner(send: &Send<'_>, body: &Bytes) -> Result<Vec<Batched>, Refusal> {
     if send.topic.starts_with(crate::state::topic::RETRY_PREFIX) {
-        return refuse(response::MESSAGE_ILLEGAL, "a batch cannot go to a retry topic: send its messages one by one");
+        return refuse(
+            response::MESSAGE_ILLEGAL,
+            "a batch cannot go to a retry topic: send its messages one by one",
+        );
     }
     let messages: Result<Vec<Batched>, _> = batch::decode(body.clone()).collect();
     match messages {
@@ -115,9 +120,14 @@ impl<'a> Sender<'a> {
         pieces.check()?;
         let staged = core.stage(&[record(&place, &parts, &pieces)], self.now)?;
         if let Some(placed) = staged.first().filter(|_| half) {
-            let due = self.served.halves.first_check(core.state().settings(), staged.store_time, told.seen.immunity);
+            let due = self.served.halves.first_check(
+                core.state().settings(),
+                staged.store_time,
+                told.seen.immunity,
+            );
             self.served.halves.wait(placed.queue_offset, due);
         }
+        self.served.counts.stored(1, body.len());
         let key = key.or(told.seen.unique_key).map(str::to_owned);
         Ok(Sent::of(self, staged.messages().collect(), key))
     }
@@ -127,16 +137,23 @@ impl<'a> Sender<'a> {
         for message in messages {
             let properties = std::str::from_utf8(&message.properties);
             let Ok(properties) = properties else {
-                return refuse(response::MESSAGE_ILLEGAL, "a message of the batch has properties that are not UTF-8");
+                return refuse(
+                    response::MESSAGE_ILLEGAL,
+                    "a message of the batch has properties that are not UTF-8",
+                );
             };
             let one = self.told(properties, message.flag, &message.body)?;
             if one.seen.level().is_some() || one.seen.half {
-                return refuse(response::MESSAGE_ILLEGAL, "a batch takes no delayed and no transactional messages");
+                return refuse(
+                    response::MESSAGE_ILLEGAL,
+                    "a batch takes no delayed and no transactional messages",
+                );
             }
             told.push(one);
         }
         let topic = &self.target.topic;
-        let places: Vec<Place> = told.iter().map(|one| Place::plain(topic, self.target.queue, &one.seen)).collect();
+        let places: Vec<Place> =
+            told.iter().map(|one| Place::plain(topic, self.target.queue, &one.seen)).collect();
         let keys: Vec<Vec<u64>> = told.iter().map(|one| one.seen.key_hashes(&topic.name)).collect();
         let more: Vec<_> = told.iter().map(|one| self.more(one.unique_key.as_deref())).collect();
         let rows = told.iter().zip(&places).zip(&keys).zip(&more);
@@ -147,6 +164,7 @@ impl<'a> Sender<'a> {
         let records: Vec<Record<'_>> =
             parts.iter().zip(&pieces).map(|((place, parts), pieces)| record(place, parts, pieces)).collect();
         let staged = core.stage(&records, self.now)?;
+        self.served.counts.stored(messages.len(), told.iter().map(|one| one.body.len()).sum());
         let key = properties::get(self.send.properties, UNIQ_KEY).map(str::to_owned);
         Ok(Sent::of(self, staged.messages().collect(), key))
     }
@@ -180,7 +198,8 @@ impl<'a> Sender<'a> {
         }
         if core.state().halves().len() >= settings.transaction_pending {
             let most = settings.transaction_pending;
-            let remark = format!("{most} transactions wait for their decision: transactionPendingMax is reached");
+            let remark =
+                format!("{most} transactions wait for their decision: transactionPendingMax is reached");
             return refuse(response::SYSTEM_BUSY, remark);
         }
         Place::half(core, &self.target.topic, self.target.queue)

@@ -77,7 +77,8 @@ fn check(served: &Served, failed: Failed) -> Result<Option<Failed>, Refusal> {
         return Ok(None);
     }
     let retry = format!("{RETRY_PREFIX}{}", failed.group);
-    let topic = served.topic_made(&mut core, now, |core| derived_topic(core, &retry, group.retry_queues, now))?;
+    let topic =
+        served.topic_made(&mut core, now, |core| derived_topic(core, &retry, group.retry_queues, now))?;
     if !topic.writable() {
         return refuse(response::NO_PERMISSION, format!("the topic[{retry}] sending message is forbidden"));
     }

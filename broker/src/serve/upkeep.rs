@@ -95,7 +95,13 @@ async fn found(served: &Served) -> Result<(), Error> {
             core.stage(&[Record::Change(&Change::Topic(topic))], now)?;
         }
         core.stage(&[Record::Mark], now)?;
-        core.then(Effect::call(move |outcome| drop(ended.send(outcome))), now);
+        core.then(
+            Effect::call(move |outcome| {
+                // Whoever waited is gone.
+                let _unheard = ended.send(outcome);
+            }),
+            now,
+        );
     }
     served.vb.drive();
     match end.await {
@@ -192,7 +198,10 @@ async fn silence(served: Arc<Served>) {
         let Some(before) = served.vb.now().at.checked_sub(heartbeat::SILENT) else { continue };
         let silent = served.members.lock().silent(before);
         for (channel, connection) in silent {
-            tracing::info!("client at {} has been silent for long: its connection is closed", connection.peer());
+            tracing::info!(
+                "client at {} has been silent for long: its connection is closed",
+                connection.peer()
+            );
             connection.close();
             let changes = served.members.lock().closed(channel);
             for changed in changes {
@@ -209,7 +218,8 @@ async fn forget(served: Arc<Served>) {
     let gone: Vec<_> = {
         let members = served.members.lock();
         let core = served.vb.core();
-        let missing = |group: &str, client: &str| !members.consumers(group).is_some_and(|g| g.has_client(client));
+        let missing =
+            |group: &str, client: &str| !members.consumers(group).is_some_and(|g| g.has_client(client));
         let all = core.state().all_remembered();
         all.flat_map(|(group, known)| known.members.iter().map(move |client| (group.clone(), client.clone())))
             .filter(|(group, client)| missing(group, client))
@@ -232,7 +242,12 @@ pub(super) async fn finish(served: &Arc<Served>) {
         let mut core = served.vb.core();
         let taken = commits.flush(&mut core, now).and_then(|()| core.stage(&[Record::Mark], now));
         match taken {
-            Ok(_) => core.then(Effect::call(move |outcome| drop(sent.send(outcome))), now),
+            Ok(_) => core.then(
+                Effect::call(move |outcome| {
+                    let _unheard = sent.send(outcome);
+                }),
+                now,
+            ),
             Err(refused) => tracing::warn!("the last offsets were not stored: {refused}"),
         }
     }

@@ -73,7 +73,10 @@ pub(super) fn by_key(served: &Arc<Served>, request: &Command, answer: Answer) {
                 remark: "can not find message, maybe time range not correct".into(),
             }),
             Ok(found) => {
-                let (time, position) = (served.vb.core().last_time(), served.vb.core().acknowledged());
+                let (time, position) = {
+                    let core = served.vb.core();
+                    (core.last_time(), core.acknowledged())
+                };
                 let reply = answer
                     .draft(response::SUCCESS)
                     .with("indexLastUpdateTimestamp", time)

@@ -68,8 +68,6 @@ settings! {
     pull_bytes: usize = 256 << 10 => "maxTransferBytesOnMessageInMemory",
     /// Whether members of a group are told of changes at once.
     notify_members: bool = true => "notifyConsumerIdsChangedEnable",
-    /// How old the oldest unacknowledged record may be before sends are refused with 2.
-    send_wait: Millis = Millis(200) => "waitTimeMillsInSendQueue",
     /// The longest that committed offsets wait to be appended together.
     offset_delay: Millis = Millis(100) => "offsetCommitDelayMillis",
     /// Hours that messages are kept.

@@ -172,6 +172,11 @@ impl Core {
         self.acknowledged
     }
 
+    /// Everything that was staged so far is acknowledged once `acknowledged` is here.
+    pub fn staged(&self) -> u64 {
+        if self.open.is_empty() { self.open.base() } else { self.open.position() }
+    }
+
     /// The store time of the newest record.
     pub fn last_time(&self) -> i64 {
         self.last_time
@@ -309,7 +314,7 @@ impl Core {
     }
 
     fn push_effect(&mut self, effect: Effect, impatient: bool, now: Now) {
-        let after = if self.open.is_empty() { self.open.base() } else { self.open.position() };
+        let after = self.staged();
         self.effects.push_back(Pending { after, since: now.at, impatient, effect: Some(effect) });
     }
 

@@ -11,6 +11,7 @@
 
 pub mod clock;
 pub mod core;
+mod read;
 pub mod record;
 mod replay;
 mod tail;
@@ -31,7 +32,9 @@ use clock::Clock;
 use replay::Replay;
 
 pub use self::core::{Core, Limits};
+pub use crate::index::{Row, Rows};
 pub use clock::Now;
+pub use read::Bound;
 pub use record::{Effect, NewMessage, Outcome, Placed, Record, Refused, Staged};
 
 /// Who is told what a virtual broker does by itself. Called outside the lock.

@@ -180,9 +180,10 @@ mod tests {
 
     #[test]
     fn nulls_and_missing_parts_are_nothing() {
-        let read: Heartbeat =
-            json::read(br#"{"clientID":"c","consumerDataSet":[{"groupName":"g","subscriptionDataSet":null}]}"#)
-                .unwrap();
+        let read: Heartbeat = json::read(
+            br#"{"clientID":"c","consumerDataSet":[{"groupName":"g","subscriptionDataSet":null}]}"#,
+        )
+        .unwrap();
         assert_eq!(read.consumer_data_set[0].subscription_data_set, []);
         assert_eq!(read.producer_data_set, []);
     }

@@ -1,12 +1,15 @@
 //! What RocketMQ's frames carry besides headers: JSON, mostly, as its Java side writes it.
 //!
+//! * [`heartbeat`], [`lock`] — what clients say of themselves and ask of queues.
 //! * [`json`] — fastjson's dialect.
 //! * [`advertise`] — addresses that depend on who asks.
 //! * [`route`], [`cluster`], [`topic`], [`register`] — what a name server is told, and what it answers.
 
 pub mod advertise;
 pub mod cluster;
+pub mod heartbeat;
 pub mod json;
+pub mod lock;
 pub mod register;
 pub mod route;
 pub mod topic;

@@ -38,9 +38,9 @@ pub(super) fn read(served: &Arc<Served>, open: Open) {
         };
         let Ok(_turn) = served.lanes.reading.acquire().await else { return };
         match fetch(&served, &open.wanted).await {
-            Ok((Look::Found { .. }, messages, next)) => {
+            Ok((Look::Found { .. }, messages, count, next)) => {
                 let bounds = bounds(&served.vb.core(), &open.wanted);
-                give(&served, open, &messages, next, bounds);
+                give(&served, open, (count, &messages), next, bounds);
             }
             // Nothing that has to be read: the answer is known from the index.
             Ok((Look::Cold, ..)) => {}
@@ -50,13 +50,15 @@ pub(super) fn read(served: &Arc<Served>, open: Open) {
     });
 }
 
-pub(in crate::serve) fn unreadable(error: &Error) -> Refusal {
+pub(crate) fn unreadable(error: &Error) -> Refusal {
     let remark = format!("the messages cannot be read at present: {error}");
     Refusal { code: response::SYSTEM_ERROR, remark }
 }
 
-/// What there is for a pull, with its messages if there are any.
-async fn fetch(served: &Served, wanted: &Wanted) -> Result<(Look, Vec<Bytes>, u64), Error> {
+/// What there is for a pull; its messages, how many they are, and where the next pull begins.
+type Fetched = (Look, Vec<Bytes>, usize, u64);
+
+async fn fetch(served: &Served, wanted: &Wanted) -> Result<Fetched, Error> {
     let vb = &served.vb;
     let mut chosen = Chosen::new(wanted);
     let look = loop {
@@ -72,12 +74,8 @@ async fn fetch(served: &Served, wanted: &Wanted) -> Result<(Look, Vec<Bytes>, u6
             rows => break other(rows, wanted.offset, chosen.next),
         }
     };
-    let Look::Found { rows, next } = &look else { return Ok((look, Vec::new(), wanted.offset)) };
-    let messages = vb.read_rows(rows, wanted.bytes.max(1)).await?;
-    // Fewer may come than were asked for: then the next pull begins behind the last of them.
-    let next = match rows.get(messages.len()) {
-        Some(left_out) => left_out.offset,
-        None => *next,
-    };
-    Ok((look, messages, next))
+    let Look::Found { rows, next } = &look else { return Ok((look, Vec::new(), 0, wanted.offset)) };
+    let messages = vb.read_rows(rows).await?;
+    let (count, next) = (rows.len(), *next);
+    Ok((look, messages, count, next))
 }

@@ -23,13 +23,15 @@ pub(super) enum Look {
 
 pub(super) fn look(core: &Core, wanted: &Wanted) -> Look {
     match wanted.filter {
-        Filter::All => match core.rows(wanted.topic, wanted.queue, wanted.offset, wanted.messages, wanted.bytes) {
-            Rows::Found(rows) => {
-                let next = rows.last().map_or(wanted.offset, |row| row.offset + 1);
-                Look::Found { rows, next }
+        Filter::All => {
+            match core.rows(wanted.topic, wanted.queue, wanted.offset, wanted.messages, wanted.bytes) {
+                Rows::Found(rows) => {
+                    let next = rows.last().map_or(wanted.offset, |row| row.offset + 1);
+                    Look::Found { rows, next }
+                }
+                rows => other(rows, wanted.offset, wanted.offset),
             }
-            rows => other(rows, wanted.offset, wanted.offset),
-        },
+        }
         Filter::Tags(_) => matching(core, wanted),
     }
 }

@@ -8,8 +8,8 @@ use protocol::remoting::header::Send;
 use crate::serve::Served;
 use crate::serve::answer::{Refusal, refuse};
 use crate::serve::put::{derived_topic, make_topic};
-use crate::state::topic::{self, AUTO_CREATE, DLQ_PREFIX, MAX_QUEUES, RETRY_PREFIX, perm};
 use crate::state::Topic;
+use crate::state::topic::{self, AUTO_CREATE, DLQ_PREFIX, MAX_QUEUES, RETRY_PREFIX, perm};
 use crate::vb::{Core, Now};
 
 pub(super) struct Target {
@@ -83,11 +83,13 @@ fn make(core: &mut Core, send: &Send<'_>, now: Now) -> Result<Arc<Topic>, Refusa
     }
     let settings = core.state().settings();
     let may_inherit = send.default_topic != AUTO_CREATE || settings.auto_create_topic;
-    let like = core.state().topic(send.default_topic).filter(|like| like.perm & perm::INHERIT != 0 && may_inherit);
+    let like =
+        core.state().topic(send.default_topic).filter(|like| like.perm & perm::INHERIT != 0 && may_inherit);
     let like = like.ok_or_else(missing)?.clone();
     let most = if send.default_topic == AUTO_CREATE { settings.default_queues } else { like.write_queues };
     if !(1..=i32::from(MAX_QUEUES)).contains(&send.default_queues) {
-        let remark = format!("a topic cannot have {} queues: 1 to {MAX_QUEUES} are taken", send.default_queues);
+        let remark =
+            format!("a topic cannot have {} queues: 1 to {MAX_QUEUES} are taken", send.default_queues);
         return refuse(response::INVALID_PARAMETER, remark);
     }
     let queues = most.clamp(1, MAX_QUEUES).min(send.default_queues as u16);

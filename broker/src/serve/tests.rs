@@ -1,0 +1,243 @@
+//! Commands spoken to a virtual broker over a log in memory, by connections without sockets.
+
+mod consuming;
+mod delaying;
+mod members;
+mod refusing;
+mod sending;
+mod transacting;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ledger::log::memory::MemoryLogs;
+use ledger::log::{Limits, LogName};
+use net::remoting::{Connection, Handler};
+use parking_lot::Mutex;
+use protocol::body::heartbeat::{ConsumerData, Heartbeat, ProducerData, Subscription};
+use protocol::body::json;
+use protocol::message::Message;
+use protocol::remoting::Command;
+use protocol::remoting::code::request as code;
+use protocol::remoting::header::{Pull, Send, Suspend};
+use tokio::time::{Instant, sleep};
+
+use super::Served;
+use crate::state::Settings;
+use crate::vb::clock::Clock;
+use crate::vb::{self, Now, VbSettings};
+
+/// Both clocks go with the test's paused time.
+struct TestClock {
+    began: Instant,
+}
+
+const BEGAN: i64 = 1_700_000_000_000;
+
+impl Clock for TestClock {
+    fn now(&self) -> Now {
+        let at = self.began.elapsed();
+        Now { wall: BEGAN + at.as_millis() as i64, at: at + Duration::from_secs(1_000) }
+    }
+}
+
+/// A virtual broker's log, which several owners may open one after the other.
+struct World {
+    logs: MemoryLogs,
+    clock: Arc<TestClock>,
+    connections: AtomicU64,
+}
+
+impl World {
+    fn new() -> World {
+        World {
+            logs: MemoryLogs::new(Limits::default()),
+            clock: Arc::new(TestClock { began: Instant::now() }),
+            connections: AtomicU64::new(1),
+        }
+    }
+
+    async fn open_with(&self, settings: Settings) -> Owner<'_> {
+        let address: SocketAddr = ([127, 0, 0, 1], 10_911).into();
+        let vb = VbSettings {
+            id: 0,
+            name: "broker-0".into(),
+            address,
+            log: LogName::new("vb-0").unwrap(),
+            limits: vb::Limits::default(),
+            settings,
+        };
+        let served = Served::open("c".into(), vb, &self.logs, self.clock.clone()).await.unwrap();
+        Owner { world: self, door: served.door(), served }
+    }
+
+    async fn open(&self) -> Owner<'_> {
+        self.open_with(Settings::default()).await
+    }
+}
+
+struct Owner<'a> {
+    world: &'a World,
+    served: Arc<Served>,
+    door: Arc<dyn Handler>,
+}
+
+impl Owner<'_> {
+    fn client(&self) -> Client {
+        let id = self.world.connections.fetch_add(1, Ordering::Relaxed);
+        let heard: Arc<Mutex<Vec<Command>>> = Arc::default();
+        let says = heard.clone();
+        let peer: SocketAddr = ([10, 0, 0, id as u8], 5_000).into();
+        let ends = (peer, ([127, 0, 0, 1], 10_911).into());
+        let connection =
+            Connection::without_socket(id, ends, self.door.clone(), move |said| says.lock().push(said));
+        Client { connection, door: self.door.clone(), heard, opaque: AtomicI32::new(1) }
+    }
+}
+
+struct Client {
+    connection: Arc<Connection>,
+    door: Arc<dyn Handler>,
+    heard: Arc<Mutex<Vec<Command>>>,
+    opaque: AtomicI32,
+}
+
+impl Client {
+    /// Sends a request; returns its opaque.
+    fn send(&self, mut request: Command) -> i32 {
+        request.opaque = self.opaque.fetch_add(1, Ordering::Relaxed);
+        let opaque = request.opaque;
+        self.door.request(&self.connection, request);
+        self.door.drained(&self.connection);
+        opaque
+    }
+
+    /// The reply, if it is there by now.
+    fn replied(&self, opaque: i32) -> Option<Command> {
+        let mut heard = self.heard.lock();
+        let at = heard.iter().position(|command| command.is_reply() && command.opaque == opaque)?;
+        Some(heard.remove(at))
+    }
+
+    async fn reply(&self, opaque: i32) -> Command {
+        for _ in 0..100_000 {
+            if let Some(reply) = self.replied(opaque) {
+                return reply;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        panic!("no reply to {opaque}");
+    }
+
+    async fn ask(&self, request: Command) -> Command {
+        let opaque = self.send(request);
+        self.reply(opaque).await
+    }
+
+    /// What the broker said without being asked.
+    fn told(&self) -> Vec<Command> {
+        let mut heard = self.heard.lock();
+        heard.extract_if(.., |command| !command.is_reply()).collect()
+    }
+
+    fn close(&self) {
+        self.connection.close();
+        self.door.closed(&self.connection);
+    }
+
+    async fn publish(&self, topic: &str, queue: i32, properties: &str, body: &str) -> Command {
+        self.ask(send(topic, queue, properties).write().body(body.to_owned())).await
+    }
+
+    /// One pull that is not held: its code, where the next begins, and messages.
+    async fn pull(&self, topic: &str, queue: i32, offset: i64) -> Pulled {
+        pulled(self.ask(pull(topic, queue, offset, "*").write()).await)
+    }
+
+    async fn heartbeat(&self, client: &str, consumers: Vec<ConsumerData>, producers: &[&str]) -> Command {
+        let heartbeat = Heartbeat {
+            client_id: client.into(),
+            consumer_data_set: consumers,
+            producer_data_set: producers.iter().map(|p| ProducerData { group_name: (*p).into() }).collect(),
+            ..Heartbeat::default()
+        };
+        self.ask(Command::request(code::HEART_BEAT).body(json::write(&heartbeat))).await
+    }
+}
+
+#[derive(Debug)]
+struct Pulled {
+    code: i32,
+    next: i64,
+    min: i64,
+    max: i64,
+    messages: Vec<Message>,
+}
+
+impl Pulled {
+    fn bodies(&self) -> Vec<String> {
+        self.messages.iter().map(|message| String::from_utf8_lossy(&message.body).into_owned()).collect()
+    }
+}
+
+fn pulled(reply: Command) -> Pulled {
+    let number = |name| reply.fields.number::<i64>(name).unwrap_or(-99);
+    let mut body = reply.body.clone();
+    let mut messages = Vec::new();
+    while !body.is_empty() {
+        messages.push(Message::take(&mut body).unwrap());
+    }
+    Pulled {
+        code: reply.code,
+        next: number("nextBeginOffset"),
+        min: number("minOffset"),
+        max: number("maxOffset"),
+        messages,
+    }
+}
+
+fn send<'a>(topic: &'a str, queue: i32, properties: &'a str) -> Send<'a> {
+    Send {
+        group: "p",
+        topic,
+        default_topic: "TBW102",
+        default_queues: 4,
+        queue,
+        born_timestamp: BEGAN,
+        properties,
+        ..Send::default()
+    }
+}
+
+fn pull<'a>(topic: &'a str, queue: i32, offset: i64, tags: &'a str) -> Pull<'a> {
+    Pull { group: "g", topic, queue, offset, max_messages: 32, subscription: Some(tags), ..Pull::default() }
+}
+
+fn held<'a>(topic: &'a str, queue: i32, offset: i64, tags: &'a str, ms: u64) -> Pull<'a> {
+    Pull { suspend: Suspend::For(ms), ..pull(topic, queue, offset, tags) }
+}
+
+fn consumes(group: &str, topic: &str, version: i64) -> ConsumerData {
+    let mut subscription = Subscription::by_tags(topic, "*").unwrap();
+    subscription.sub_version = version;
+    ConsumerData {
+        group_name: group.into(),
+        subscription_data_set: vec![subscription],
+        ..ConsumerData::default()
+    }
+}
+
+fn property<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    super::properties::get(std::str::from_utf8(&message.properties).unwrap(), name)
+}
+
+fn text(body: &Bytes) -> String {
+    String::from_utf8_lossy(body).into_owned()
+}
+
+async fn wait(ms: u64) {
+    sleep(Duration::from_millis(ms)).await;
+}

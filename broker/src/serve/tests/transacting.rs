@@ -1,0 +1,130 @@
+use super::*;
+
+async fn half(client: &Client, key: &str) -> Command {
+    let properties = format!("TRAN_MSG\u{1}true\u{2}PGROUP\u{1}p\u{2}UNIQ_KEY\u{1}{key}\u{2}TAGS\u{1}A\u{2}");
+    let reply = client.publish("t", 1, &properties, key).await;
+    assert_eq!(reply.code, 0, "{reply:?}");
+    reply
+}
+
+fn end(reply: &Command, how: i32) -> Command {
+    let id = reply.fields.get("msgId").unwrap_or_default();
+    Command::request(code::END_TRANSACTION)
+        .with("producerGroup", "p")
+        .with("tranStateTableOffset", reply.fields.get("queueOffset").unwrap_or_default())
+        .with("commitLogOffset", i64::from_str_radix(&id[16..], 16).unwrap())
+        .with("commitOrRollback", how)
+        .with("msgId", "m")
+}
+
+fn questions(client: &Client) -> Vec<Command> {
+    client.told().into_iter().filter(|told| told.code == code::CHECK_TRANSACTION_STATE).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_half_message_is_seen_only_once_it_is_committed() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    let (kept, dropped) = (half(&client, "K").await, half(&client, "D").await);
+    assert_eq!((kept.fields.get("queueId"), kept.fields.get("transactionId")), (Some("1"), Some("K")));
+    assert_eq!(client.pull("t", 1, 0).await.max, 0);
+    let wrong = end(&kept, 8).with("producerGroup", "other");
+    assert_eq!(client.ask(wrong).await.code, 1);
+    assert_eq!(client.ask(end(&kept, 8)).await.code, 0);
+    assert_eq!(client.ask(end(&dropped, 12)).await.code, 0);
+    assert_eq!(client.ask(end(&kept, 12)).await.code, 1, "what was said first holds");
+    let got = client.pull("t", 1, 0).await;
+    let message = &got.messages[0];
+    assert_eq!((got.bodies(), message.sys_flag & 12, message.prepared_offset), (vec!["K".to_owned()], 8, 0));
+    assert_eq!((property(message, "TRAN_MSG"), property(message, "REAL_TOPIC")), (None, None));
+    assert_eq!((property(message, "PGROUP"), property(message, "TAGS")), (Some("p"), Some("A")));
+    let by_tag = pulled(client.ask(pull("t", 1, 0, "A").write()).await);
+    assert_eq!(by_tag.messages.len(), 1);
+    assert!(owner.served.vb.core().state().halves().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_is_asked_until_it_decides_also_by_the_next_owner() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    client.heartbeat("c", vec![], &["p"]).await;
+    let sent = half(&client, "K").await;
+    wait(5_900).await;
+    assert_eq!(questions(&client).len(), 0);
+    wait(200).await;
+    let asked = questions(&client);
+    assert_eq!(asked.len(), 1);
+    let (question, fields) = (&asked[0], &asked[0].fields);
+    assert_eq!(
+        (fields.get("msgId"), fields.get("tranStateTableOffset")),
+        (Some("K"), sent.fields.get("queueOffset"))
+    );
+    assert_eq!(fields.get("offsetMsgId"), sent.fields.get("msgId"));
+    let message = Message::take(&mut question.body.clone()).unwrap();
+    assert_eq!((&*message.topic, message.queue, text(&message.body)), ("t", 1, "K".into()));
+    // It does not know: nothing changes.
+    assert_eq!(client.ask(end(&sent, 0)).await.code, 0);
+    wait(30_100).await;
+    assert_eq!(questions(&client).len(), 1);
+
+    let next = world.open().await;
+    let client = next.client();
+    client.heartbeat("c", vec![], &["p"]).await;
+    wait(30_100).await;
+    assert_eq!(questions(&client).len(), 1);
+    assert_eq!(client.ask(end(&sent, 8)).await.code, 0);
+    assert_eq!(client.pull("t", 1, 0).await.bodies(), ["K"]);
+    wait(120_000).await;
+    assert_eq!(questions(&client).len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_nobody_decides_on_is_parked() {
+    let world = World::new();
+    let mut settings = Settings::default();
+    for (key, value) in
+        [("transactionTimeOut", "1000"), ("transactionCheckInterval", "1000"), ("transactionCheckMax", "3")]
+    {
+        settings.set(key, value).unwrap();
+    }
+    let owner = world.open_with(settings).await;
+    let client = owner.client();
+    client.heartbeat("c", vec![], &["p"]).await;
+    half(&client, "K").await;
+    wait(10_000).await;
+    assert_eq!(questions(&client).len(), 3);
+    assert!(owner.served.vb.core().state().halves().is_empty());
+    assert_eq!(client.pull("TRANS_CHECK_MAX_TIME_TOPIC", 0, 0).await.bodies(), ["K"]);
+    assert_eq!(client.pull("t", 1, 0).await.max, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_may_want_to_be_left_alone_for_longer() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    client.heartbeat("c", vec![], &["p"]).await;
+    let properties = "TRAN_MSG\u{1}true\u{2}PGROUP\u{1}p\u{2}CHECK_IMMUNITY_TIME_IN_SECONDS\u{1}20\u{2}";
+    client.publish("t", 0, properties, "x").await;
+    wait(19_900).await;
+    assert_eq!(questions(&client).len(), 0);
+    wait(200).await;
+    assert_eq!(questions(&client).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_begins_with_the_commit() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    let properties = "TRAN_MSG\u{1}true\u{2}PGROUP\u{1}p\u{2}DELAY\u{1}2\u{2}";
+    let sent = client.publish("t", 1, properties, "x").await;
+    wait(3_000).await;
+    let committed = Instant::now();
+    assert_eq!(client.ask(end(&sent, 8)).await.code, 0);
+    let got = pulled(client.ask(held("t", 1, 0, "*", 30_000).write()).await);
+    assert_eq!(got.bodies(), ["x"]);
+    assert!((5_000..5_050).contains(&committed.elapsed().as_millis()));
+}
