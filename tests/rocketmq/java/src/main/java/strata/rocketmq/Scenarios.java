@@ -45,6 +45,7 @@ final class Scenarios {
         ALL.put("big messages", BigMessages::new);
         ALL.put("refusals", Refusals::new);
         ALL.put("headers", Headers::new);
+        ALL.put("admin codes", AdminCodes::new);
         ALL.put("every code is answered", EveryCode::new);
     }
 }
