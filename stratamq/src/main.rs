@@ -6,6 +6,7 @@ mod cluster;
 mod config;
 mod error;
 mod logs;
+mod mq;
 mod output;
 mod role;
 mod table;
@@ -34,6 +35,14 @@ enum Command {
     Autorecovery(role::autorecovery::Arguments),
     /// Look at a cluster, and change it
     Admin(admin::Arguments),
+    /// Topics: what there is, and what is in it
+    Topic(mq::topic::Arguments),
+    /// Consumer groups: who, how far behind, where next
+    Group(mq::group::Arguments),
+    /// Send messages, show them, find them
+    Message(mq::message::Arguments),
+    /// Brokers, as clients see them
+    Cluster(mq::cluster::Arguments),
     /// Measure a cluster
     #[command(subcommand)]
     Bench(bench::Command),
@@ -56,6 +65,10 @@ fn main() -> ExitCode {
         Command::Autorecovery(arguments) => logs::start("info", arguments.log_format)
             .and_then(|()| on_threads(role::autorecovery::run(arguments))),
         Command::Admin(arguments) => tool(admin::run(arguments)),
+        Command::Topic(arguments) => tool(mq::topic::run(arguments)),
+        Command::Group(arguments) => tool(mq::group::run(arguments)),
+        Command::Message(arguments) => tool(mq::message::run(arguments)),
+        Command::Cluster(arguments) => tool(mq::cluster::run(arguments)),
         // Loader and sockets share a thread: there is no hop between an acknowledgement and its clock.
         Command::Bench(command) => tool(bench::run(command)),
         Command::Config(command) => role::config::run(command),

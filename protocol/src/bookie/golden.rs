@@ -7,7 +7,7 @@ use crate::entry::{Digest, DigestType, Header, MasterKey};
 use crate::{EntryId, LedgerId};
 
 /// The bytes of the vector `name` in `file` (lines of `name: hex`).
-pub(super) fn vector(file: &str, name: &str) -> Bytes {
+pub(crate) fn vector(file: &str, name: &str) -> Bytes {
     let hex = file
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))

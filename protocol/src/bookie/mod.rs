@@ -11,7 +11,7 @@ pub mod v3;
 mod wire;
 
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 
 use bytes::{Buf, Bytes};
 

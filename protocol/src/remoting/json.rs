@@ -115,15 +115,14 @@ impl<'a> Reader<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            match self.text.as_bytes().get(self.at) {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    self.at += 2;
-                }
-                Some(_) => self.at += 1,
-                None => return Err(BROKEN),
+            let rest = self.text.as_bytes().get(self.at..).ok_or(BROKEN)?;
+            let special = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).ok_or(BROKEN)?;
+            self.at += special;
+            if rest.get(special) == Some(&b'"') {
+                break;
             }
+            escaped = true;
+            self.at += 2;
         }
         let inside = self.text.get(start..self.at).ok_or(BROKEN)?;
         self.at += 1;

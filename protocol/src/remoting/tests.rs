@@ -231,6 +231,54 @@ fn codes_have_names() {
     assert_eq!(request::name(9), None);
 }
 
+const GOLDEN: &str = include_str!("../../../tests/golden/wire/remoting.hex");
+
+/// A frame as RocketMQ's own classes write it.
+fn golden(name: &str) -> Command {
+    let mut bytes = BytesMut::from(&crate::bookie::golden::vector(GOLDEN, name)[..]);
+    let frame = frame::split(&mut bytes, MAX_FRAME).unwrap().unwrap();
+    assert!(bytes.is_empty());
+    Command::decode(frame).unwrap()
+}
+
+#[test]
+fn frames_of_rocketmqs_own_classes_are_read() {
+    for (kind, encoding) in [("json", Encoding::Json), ("binary", Encoding::Binary)] {
+        for name in ["send_v2", "send_v1"] {
+            let command = golden(&format!("{name}_{kind}"));
+            assert_eq!((command.opaque, command.version, command.encoding), (77, 513, encoding));
+            assert_eq!((command.language, &command.body[..]), (Language::JAVA, &b"hello"[..]));
+            let send = Send::read(&command).unwrap();
+            assert_eq!((send.group, send.topic, send.default_topic), ("group", "topic", "TBW102"));
+            assert_eq!((send.default_queues, send.queue, send.flag), (4, 3, 5));
+            assert_eq!((send.born_timestamp, send.batch), (1_700_000_000_123, false));
+            assert_eq!(send.properties, "KEYS\u{1}a b\u{2}UNIQ_KEY\u{1}7F\u{2}TAGS\u{1}\u{fc}ml\u{2}");
+            assert_eq!(send.broker, Some("broker-0"));
+        }
+        let command = golden(&format!("pull_{kind}"));
+        let pull = Pull::read(&command).unwrap();
+        assert_eq!((pull.queue, pull.offset, pull.max_messages), (3, 100, 32));
+        assert_eq!((pull.commit, pull.suspend), (Some(90), Suspend::For(15_000)));
+        assert_eq!((pull.subscription, pull.expression_type), (None, Some("TAG")));
+        let reply = golden(&format!("send_reply_{kind}"));
+        assert!(reply.is_reply());
+        assert_eq!(reply.remark.as_deref(), Some("a \"remark\""));
+        let sent = SendReply::read(&reply.fields).unwrap();
+        assert_eq!((sent.message_id, sent.queue_offset), ("C0A8010200002A9F0000000200000000", 12));
+        assert!(golden(&format!("one_way_{kind}")).is_one_way());
+    }
+}
+
+#[test]
+fn frames_are_written_as_rocketmqs_own_classes_write_them() {
+    for name in ["send_v2", "send_v1", "pull", "send_reply", "one_way"] {
+        for kind in ["json", "binary"] {
+            let bytes = crate::bookie::golden::vector(GOLDEN, &format!("{name}_{kind}"));
+            assert_eq!(framed(&golden(&format!("{name}_{kind}"))), bytes.slice(4..), "{name} {kind}");
+        }
+    }
+}
+
 fn any_command() -> impl Strategy<Value = Command> {
     let fields = prop::collection::vec((".{0,12}", ".{1,40}"), 0..12);
     let numbers = (any::<i16>(), any::<i16>(), any::<i32>(), 0..4i32, 0..14u8, any::<bool>());

@@ -24,13 +24,14 @@ pub struct Measured {
     pub bookies: Option<Cost>,
 }
 
-/// What the bookies spent meanwhile.
+/// What the servers spent meanwhile.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
     pub cpu: Duration,
-    /// The greatest of any bookie.
+    /// The greatest of any process.
     pub rss_bytes: u64,
     pub written_bytes: u64,
+    pub read_bytes: u64,
 }
 
 impl Measured {
@@ -46,6 +47,7 @@ impl Measured {
             cost.cpu += more.cpu;
             cost.rss_bytes = cost.rss_bytes.max(more.rss_bytes);
             cost.written_bytes += more.written_bytes;
+            cost.read_bytes += more.read_bytes;
         }
     }
 
@@ -85,6 +87,9 @@ pub struct Figures {
     /// Per byte of payload and copy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_bytes_per_byte: Option<f64>,
+    /// Per byte of payload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_bytes_read_per_byte: Option<f64>,
     pub loader_cpu_us_per_entry: f64,
     #[serde(flatten)]
     pub disk: DiskProbe,
@@ -132,6 +137,9 @@ impl Figures {
             cpu_us_per_entry: measured.bookies.map(|cost| rounded(cost.cpu.as_secs_f64() * 1e6 / entries, 2)),
             rss_mb: measured.bookies.map(|cost| rounded(cost.rss_bytes as f64 / 1048576.0, 1)),
             disk_bytes_per_byte: measured.bookies.map(|cost| rounded(cost.written_bytes as f64 / copied, 3)),
+            disk_bytes_read_per_byte: measured
+                .bookies
+                .map(|cost| rounded(cost.read_bytes as f64 / (measured.payload_bytes as f64).max(1.0), 3)),
             loader_cpu_us_per_entry: rounded(measured.loader_cpu.as_secs_f64() * 1e6 / entries, 2),
             disk: about.disk,
             busy_before: rounded(about.busy_before, 3),
@@ -149,9 +157,10 @@ impl Figures {
             ("p99.9 ms", format!("{:.3}", self.p999_ms)),
             ("max ms", format!("{:.3}", self.max_ms)),
             ("errors", self.errors.to_string()),
-            ("bookie CPU µs per entry", maybe(self.cpu_us_per_entry)),
-            ("bookie RSS MB", maybe(self.rss_mb)),
+            ("server CPU µs per entry", maybe(self.cpu_us_per_entry)),
+            ("server RSS MB", maybe(self.rss_mb)),
             ("disk bytes per byte and copy", maybe(self.disk_bytes_per_byte)),
+            ("disk bytes read per byte", maybe(self.disk_bytes_read_per_byte)),
             ("loader CPU µs per entry", format!("{}", self.loader_cpu_us_per_entry)),
             ("file system", self.disk.file_system.clone()),
             (
@@ -171,7 +180,12 @@ mod tests {
     fn figures_are_per_entry_and_per_copied_byte() -> Outcome {
         let mut latencies = latencies()?;
         (1..=1000).for_each(|us| latencies.saturating_record(us));
-        let cost = Cost { cpu: Duration::from_millis(4), rss_bytes: 50 << 20, written_bytes: 3_300_000 };
+        let cost = Cost {
+            cpu: Duration::from_millis(4),
+            rss_bytes: 50 << 20,
+            written_bytes: 3_300_000,
+            read_bytes: 0,
+        };
         let measured = Measured {
             latencies,
             entries: 1000,

@@ -16,6 +16,7 @@ const TICK: Duration = Duration::from_millis(10);
 pub struct Reading {
     cpu: Duration,
     written: u64,
+    read: u64,
 }
 
 fn read(pid: &str, file: &str) -> Outcome<String> {
@@ -55,7 +56,9 @@ pub fn reading(pids: &[u32]) -> Outcome<Reading> {
     for pid in pids {
         let pid = pid.to_string();
         sum.cpu += cpu_of(&pid)?;
-        sum.written += field(&read(&pid, "io")?, "write_bytes");
+        let io = read(&pid, "io")?;
+        sum.written += field(&io, "write_bytes");
+        sum.read += field(&io, "read_bytes");
     }
     Ok(sum)
 }
@@ -71,6 +74,7 @@ impl Reading {
         Cost {
             cpu: later.cpu.saturating_sub(self.cpu),
             written_bytes: later.written - self.written,
+            read_bytes: later.read - self.read,
             rss_bytes,
         }
     }

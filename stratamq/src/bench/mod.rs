@@ -1,13 +1,15 @@
-//! `stratamq bench`: one loader for our bookies and Apache's.
+//! `stratamq bench`: one loader for our servers and Apache's.
 
 mod figures;
 mod ledgers;
 mod load;
 mod machine;
+mod mq;
 mod pace;
 mod progress;
 mod read;
 mod sequential;
+mod sides;
 mod storage;
 mod write;
 
@@ -27,6 +29,9 @@ pub enum Command {
     Ledger(Box<write::Ledger>),
     /// Fill a ledger, then read it from its first entry to its last, many entries per request
     Read(Box<sequential::Read>),
+    /// Send and receive messages, on StrataMQ and on Apache RocketMQ alike
+    #[command(subcommand)]
+    Mq(mq::Command),
 }
 
 /// Most of an open loop's backlog waits in the client: it must take it.
@@ -43,5 +48,6 @@ pub async fn run(command: Command) -> Outcome {
     match command {
         Command::Ledger(arguments) => arguments.run().await,
         Command::Read(arguments) => arguments.run().await,
+        Command::Mq(command) => mq::run(command).await,
     }
 }

@@ -6,15 +6,14 @@ use std::time::Duration;
 use clap::Args;
 use ledger::quorum::Quorums;
 
-use super::figures::{About, DiskProbe, Figures, Measured};
+use super::figures::Measured;
 use super::load::{self, Leg, Pace};
 use super::progress::Progress;
-use super::{connect, ledgers, machine, storage};
+use super::sides::{self, Side};
+use super::{connect, ledgers};
 use crate::cluster::Cluster;
 use crate::config::{MetadataUri, Size, Span};
 use crate::error::{Error, Outcome};
-use crate::output::say;
-use crate::table;
 
 #[derive(Args)]
 pub struct Ledger {
@@ -71,18 +70,6 @@ pub struct Ledger {
     json: bool,
 }
 
-/// One cluster under the same load.
-struct Side {
-    name: &'static str,
-    uri: MetadataUri,
-    pids: Vec<u32>,
-    cluster: Cluster,
-    rounds: Vec<f64>,
-    measured: Option<Measured>,
-    disk: Option<DiskProbe>,
-    busy_before: f64,
-}
-
 impl Ledger {
     pub async fn run(&self) -> Outcome {
         let quorums = self.check()?;
@@ -91,7 +78,7 @@ impl Ledger {
             sides.push(self.side("versus", uri, &self.versus_pid).await?);
         }
         for round in 0..self.rounds {
-            let mut order: Vec<&mut Side> = sides.iter_mut().collect();
+            let mut order: Vec<&mut Side<Cluster>> = sides.iter_mut().collect();
             if round % 2 == 1 {
                 order.reverse();
             }
@@ -99,7 +86,7 @@ impl Ledger {
                 self.round(side, quorums, round).await?;
             }
         }
-        self.report(sides)
+        sides::report(sides, self.write_quorum, self.json)
     }
 
     fn check(&self) -> Outcome<Quorums> {
@@ -120,19 +107,8 @@ impl Ledger {
             .map_err(|error| Error::Usage(error.to_string()))
     }
 
-    async fn side(&self, name: &'static str, uri: &MetadataUri, pids: &[u32]) -> Outcome<Side> {
-        machine::reading(pids)?;
-        let cluster = connect(uri).await?;
-        Ok(Side {
-            name,
-            uri: uri.clone(),
-            pids: pids.to_vec(),
-            cluster,
-            rounds: Vec::new(),
-            measured: None,
-            disk: None,
-            busy_before: 0.0,
-        })
+    async fn side(&self, name: &str, uri: &MetadataUri, pids: &[u32]) -> Outcome<Side<Cluster>> {
+        Side::new(name, uri.to_string(), pids, connect(uri).await?)
     }
 
     fn leg(&self, pids: &[u32]) -> Leg {
@@ -148,99 +124,32 @@ impl Ledger {
         }
     }
 
-    async fn round(&self, side: &mut Side, quorums: Quorums, round: usize) -> Outcome {
-        let folder = storage::probed(self.disk.as_ref(), &side.pids)?;
-        let file_system = storage::file_system(&folder)?;
-        side.busy_before = side.busy_before.max(machine::busy().await);
-        let before = storage::fdatasync_p50_us(&folder)?;
-        let opened = ledgers::open(&side.cluster, quorums, self.ledgers).await?;
-        let ids: Vec<_> = opened.iter().map(|writer| writer.target().ledger).collect();
+    async fn round(&self, side: &mut Side<Cluster>, quorums: Quorums, round: usize) -> Outcome {
         let leg = self.leg(&side.pids);
-        let mut progress = Progress::new(format!("{} round {}", side.name, round + 1));
+        let title = format!("{} round {}", side.name, round + 1);
+        side.round(self.disk.as_ref(), async |cluster| self.load(cluster, &leg, quorums, title).await).await
+    }
+
+    async fn load(&self, cluster: &Cluster, leg: &Leg, quorums: Quorums, title: String) -> Outcome<Measured> {
+        let opened = ledgers::open(cluster, quorums, self.ledgers).await?;
+        let ids: Vec<_> = opened.iter().map(|writer| writer.target().ledger).collect();
+        let mut progress = Progress::new(title);
         let ran = tokio::select! {
             biased;
             _ = tokio::signal::ctrl_c() => Err(Error::Failed("interrupted".into())),
-            ran = load::run(&leg, opened, &*side.cluster.client.bookies, &mut progress) => ran,
+            ran = load::run(leg, opened, &*cluster.client.bookies, &mut progress) => ran,
         };
         drop(progress);
         let measured = match ran {
             Ok((measured, writers)) => {
-                ledgers::close(&side.cluster, &writers).await?;
+                ledgers::close(cluster, &writers).await?;
                 Ok(measured)
             }
             Err(error) => Err(error),
         };
         if !self.keep {
-            ledgers::delete(&side.cluster, &ids).await?;
+            ledgers::delete(cluster, &ids).await?;
         }
-        let measured = measured?;
-        side.rounds.push(measured.per_second());
-        side.disk = Some(DiskProbe {
-            folder: folder.display().to_string(),
-            file_system,
-            fdatasync_p50_us_before: side
-                .disk
-                .as_ref()
-                .map_or(before, |probe| probe.fdatasync_p50_us_before)
-                .round(),
-            fdatasync_p50_us_after: storage::fdatasync_p50_us(&folder)?.round(),
-        });
-        match &mut side.measured {
-            Some(all) => all.add(&measured),
-            none => *none = Some(measured),
-        }
-        Ok(())
-    }
-
-    fn report(&self, sides: Vec<Side>) -> Outcome {
-        let mut all = Vec::new();
-        for side in sides {
-            let (Some(measured), Some(disk)) = (side.measured, side.disk) else { continue };
-            let about = About {
-                side: side.name.into(),
-                metadata: side.uri.to_string(),
-                copies: self.write_quorum,
-                rounds: side.rounds,
-                disk,
-                busy_before: side.busy_before,
-            };
-            all.push(Figures::of(about, &measured));
-        }
-        if self.json {
-            for figures in &all {
-                let line =
-                    serde_json::to_string(figures).map_err(|error| Error::cannot("write JSON", error))?;
-                say!("{line}");
-            }
-        } else {
-            self.print(&all);
-        }
-        match all.iter().map(|figures| figures.errors).sum::<u64>() {
-            0 => Ok(()),
-            errors => {
-                Err(Error::Failed(format!("{errors} entries were never acknowledged: the figures are void")))
-            }
-        }
-    }
-
-    fn print(&self, all: &[Figures]) {
-        match all {
-            [one] => {
-                let rows: Vec<_> =
-                    one.column().into_iter().map(|(what, figure)| [what.to_string(), figure]).collect();
-                table::print(["", one.side.as_str()], &rows);
-            }
-            [one, other] => {
-                let both = one.column().into_iter().zip(other.column());
-                let rows: Vec<_> =
-                    both.map(|((what, left), (_, right))| [what.to_string(), left, right]).collect();
-                table::print(["", one.side.as_str(), other.side.as_str()], &rows);
-                say!("\n{:.2} times as many per second", one.per_second / other.per_second.max(1e-9));
-            }
-            _ => {}
-        }
-        if all.iter().any(|figures| figures.busy_before > 0.1) {
-            say!("\nThe machine was busy with something else: these figures are worth little.");
-        }
+        measured
     }
 }

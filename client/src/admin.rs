@@ -1,0 +1,386 @@
+//! Administration: topics, groups, offsets, and where messages are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::body::cluster::ClusterInfo;
+use protocol::body::route::{PERM_READ, PERM_WRITE, TopicRoute};
+use protocol::body::topic::{KvTable, TopicList};
+use protocol::body::{json, lock};
+use protocol::message::{Message as Stored, OffsetId, properties};
+use protocol::remoting::Command;
+use protocol::remoting::code::{request, response};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Client, Error, Outcome, Queue, Received};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicSettings {
+    /// On each broker.
+    pub read_queues: i32,
+    pub write_queues: i32,
+    /// 4: may be read, 2: may be written to.
+    pub perm: i32,
+}
+
+impl Default for TopicSettings {
+    fn default() -> TopicSettings {
+        TopicSettings { read_queues: 8, write_queues: 8, perm: PERM_READ | PERM_WRITE }
+    }
+}
+
+/// How far a queue goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Extent {
+    pub min_offset: i64,
+    /// One more than the newest.
+    pub max_offset: i64,
+    /// ms since 1970; 0 if there was never a message.
+    pub last_update_timestamp: i64,
+}
+
+/// How far a group is in a queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Place {
+    /// One more than the queue's newest.
+    pub broker_offset: i64,
+    pub consumer_offset: i64,
+    /// When the last message was stored that the group has consumed, in ms since 1970.
+    pub last_timestamp: i64,
+}
+
+impl Place {
+    /// Messages that wait for the group.
+    pub fn lag(&self) -> i64 {
+        (self.broker_offset - self.consumer_offset).max(0)
+    }
+}
+
+/// One member of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Member {
+    pub client_id: String,
+    pub client_addr: String,
+    pub language: String,
+    pub version: i32,
+}
+
+/// ```no_run
+/// # async fn run(client: client::Client) -> client::Outcome {
+/// use client::TopicSettings;
+/// let admin = client.admin();
+/// admin.create_topic("orders", &TopicSettings::default()).await?;
+/// for (queue, extent) in admin.extents("orders").await? {
+///     println!("{queue}: {} to {}", extent.min_offset, extent.max_offset);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Admin {
+    client: Client,
+}
+
+/// A table by queue, as RocketMQ prints it: objects as keys.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ByQueue<T> {
+    #[serde(default = "BTreeMap::new")]
+    offset_table: BTreeMap<String, T>,
+}
+
+impl<T: DeserializeOwned> ByQueue<T> {
+    fn read(body: &[u8]) -> Outcome<BTreeMap<Queue, T>> {
+        let table: ByQueue<T> = json::read(body)?;
+        let mut all = BTreeMap::new();
+        for (key, value) in table.offset_table {
+            let queue: lock::Queue = json::read(key.as_bytes())?;
+            let queue = Queue { topic: queue.topic, broker: queue.broker_name, id: queue.queue_id };
+            all.insert(queue, value);
+        }
+        Ok(all)
+    }
+}
+
+impl Admin {
+    pub(crate) fn new(client: Client) -> Admin {
+        Admin { client }
+    }
+
+    /// All brokers, by cluster.
+    pub async fn cluster(&self) -> Outcome<ClusterInfo> {
+        let reply = self.ask_names(Command::request(request::GET_BROKER_CLUSTER_INFO)).await?;
+        Ok(json::read(&reply.body)?)
+    }
+
+    /// Addresses of all masters, by name of the broker.
+    pub async fn masters(&self) -> Outcome<BTreeMap<String, String>> {
+        let brokers = self.cluster().await?.broker_addr_table.into_iter();
+        let masters = brokers.filter_map(|(name, data)| Some((name, data.broker_addrs.get(&0)?.clone())));
+        Ok(masters.collect())
+    }
+
+    pub async fn topics(&self) -> Outcome<Vec<String>> {
+        let reply = self.ask_names(Command::request(request::GET_ALL_TOPIC_LIST_FROM_NAMESERVER)).await?;
+        let mut topics = json::read::<TopicList>(&reply.body)?.topic_list;
+        topics.sort();
+        Ok(topics)
+    }
+
+    pub async fn route(&self, topic: &str) -> Outcome<TopicRoute> {
+        self.client.shared.fetch_route(topic).await
+    }
+
+    /// Makes a topic, or changes it, on every broker.
+    pub async fn create_topic(&self, topic: &str, settings: &TopicSettings) -> Outcome {
+        for address in self.masters().await?.values() {
+            self.create_topic_at(address, topic, settings).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn create_topic_at(&self, address: &str, topic: &str, settings: &TopicSettings) -> Outcome {
+        let request = Command::request(request::UPDATE_AND_CREATE_TOPIC)
+            .with("topic", topic)
+            .with("defaultTopic", "TBW102")
+            .with("readQueueNums", settings.read_queues)
+            .with("writeQueueNums", settings.write_queues)
+            .with("perm", settings.perm)
+            .with("topicFilterType", "SINGLE_TAG")
+            .with("topicSysFlag", 0)
+            .with("order", false);
+        self.client.shared.ask(address, request).await.map(|_| ())
+    }
+
+    /// Deletes a topic and its messages from every broker.
+    pub async fn delete_topic(&self, topic: &str) -> Outcome {
+        for address in self.masters().await?.values() {
+            let request = Command::request(request::DELETE_TOPIC_IN_BROKER).with("topic", topic);
+            self.client.shared.ask(address, request).await?;
+        }
+        for address in self.client.shared.name_servers() {
+            let request = Command::request(request::DELETE_TOPIC_IN_NAMESRV).with("topic", topic);
+            self.client.shared.ask(address, request).await?;
+        }
+        Ok(())
+    }
+
+    /// How far each queue of a topic goes.
+    pub async fn extents(&self, topic: &str) -> Outcome<BTreeMap<Queue, Extent>> {
+        let mut all = BTreeMap::new();
+        for address in self.addresses(topic).await? {
+            let request = Command::request(request::GET_TOPIC_STATS_INFO).with("topic", topic);
+            let reply = self.client.shared.ask(&address, request).await?;
+            all.extend(ByQueue::<Extent>::read(&reply.body)?);
+        }
+        Ok(all)
+    }
+
+    /// How far a group is, in one topic or in all that it consumes.
+    pub async fn places(&self, group: &str, topic: Option<&str>) -> Outcome<BTreeMap<Queue, Place>> {
+        let mut all = BTreeMap::new();
+        let mut refused = None;
+        for address in self.masters().await?.values() {
+            let mut request = Command::request(request::GET_CONSUME_STATS).with("consumerGroup", group);
+            request.fields.push_some("topic", topic);
+            match self.client.shared.ask(address, request).await {
+                Ok(reply) => all.extend(ByQueue::<Place>::read(&reply.body)?),
+                Err(error) => refused = Some(error),
+            }
+        }
+        match refused {
+            Some(error) if all.is_empty() => Err(error),
+            _ => Ok(all),
+        }
+    }
+
+    /// Who consumes as this group. Empty if nobody is online.
+    pub async fn members(&self, group: &str) -> Outcome<Vec<Member>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Connections {
+            connection_set: Vec<Member>,
+        }
+        let mut all: BTreeMap<String, Member> = BTreeMap::new();
+        for address in self.masters().await?.values() {
+            let request =
+                Command::request(request::GET_CONSUMER_CONNECTION_LIST).with("consumerGroup", group);
+            match self.client.shared.ask(address, request).await {
+                Ok(reply) => {
+                    let members = json::read::<Connections>(&reply.body)?.connection_set.into_iter();
+                    all.extend(members.map(|member| (member.client_id.clone(), member)));
+                }
+                Err(error) if error.code() == Some(response::CONSUMER_NOT_ONLINE) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all.into_values().collect())
+    }
+
+    /// Groups that consume a topic.
+    pub async fn groups(&self, topic: &str) -> Outcome<Vec<String>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Groups {
+            group_list: BTreeSet<String>,
+        }
+        let mut all = BTreeSet::new();
+        for address in self.addresses(topic).await? {
+            let request = Command::request(request::QUERY_TOPIC_CONSUME_BY_WHO).with("topic", topic);
+            let reply = self.client.shared.ask(&address, request).await?;
+            all.extend(json::read::<Groups>(&reply.body)?.group_list);
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    /// Makes a group, or changes it, on every broker: a body as RocketMQ's SubscriptionGroupConfig.
+    pub async fn create_group(&self, group: &str) -> Outcome {
+        let body = serde_json::json!({
+            "groupName": group,
+            "consumeEnable": true,
+            "consumeFromMinEnable": true,
+            "consumeBroadcastEnable": true,
+            "retryQueueNums": 1,
+            "retryMaxTimes": 16,
+            "brokerId": 0,
+            "whichBrokerWhenConsumeSlowly": 1,
+            "notifyConsumerIdsChangedEnable": true,
+        });
+        for address in self.masters().await?.values() {
+            let request =
+                Command::request(request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP).body(body.to_string());
+            self.client.shared.ask(address, request).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn delete_group(&self, group: &str) -> Outcome {
+        for address in self.masters().await?.values() {
+            let request = Command::request(request::DELETE_SUBSCRIPTIONGROUP)
+                .with("groupName", group)
+                .with("cleanOffset", true);
+            self.client.shared.ask(address, request).await?;
+        }
+        Ok(())
+    }
+
+    /// Moves a group to the messages of `time` (ms since 1970; -1: to the newest). Members that are online go there
+    /// at once. Where each queue is now.
+    pub async fn reset(&self, group: &str, topic: &str, time: i64) -> Outcome<BTreeMap<Queue, i64>> {
+        let mut all = BTreeMap::new();
+        for address in self.addresses(topic).await? {
+            let request = Command::request(request::INVOKE_BROKER_TO_RESET_OFFSET)
+                .with("topic", topic)
+                .with("group", group)
+                .with("queueId", -1)
+                .with("timestamp", time)
+                .with("isForce", true);
+            match self.client.shared.ask(&address, request).await {
+                Ok(reply) => all.extend(ByQueue::<i64>::read(&reply.body)?),
+                // Apache's brokers move only those that are online: the offsets are set by hand.
+                Err(error) if error.code() == Some(response::CONSUMER_NOT_ONLINE) => {
+                    all.extend(self.reset_offline(group, topic, time).await?);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    async fn reset_offline(&self, group: &str, topic: &str, time: i64) -> Outcome<BTreeMap<Queue, i64>> {
+        let consumer = self.client.pull_consumer(group);
+        let mut all = BTreeMap::new();
+        for queue in consumer.queues(topic).await? {
+            let offset =
+                if time < 0 { consumer.max(&queue).await? } else { consumer.at(&queue, time).await? };
+            consumer.commit(&queue, offset).await?;
+            all.insert(queue, offset);
+        }
+        Ok(all)
+    }
+
+    /// The message that is stored there.
+    pub async fn view(&self, id: OffsetId) -> Outcome<Received> {
+        let request = Command::request(request::VIEW_MESSAGE_BY_ID).with("offset", id.offset);
+        let reply = self.client.shared.ask(&id.host.to_string(), request).await?;
+        let message =
+            Stored::take(&mut reply.body.clone()).map_err(|error| Error::Nonsense(error.to_string()))?;
+        Received::from_stored(message, "")
+    }
+
+    /// Messages of a topic with this key, or with this unique key; at most `count` of each broker.
+    pub async fn find(&self, topic: &str, key: &str, count: i32) -> Outcome<Vec<Received>> {
+        let mut found: Vec<Received> = Vec::new();
+        for address in self.addresses(topic).await? {
+            for unique in [false, true] {
+                let mut request = Command::request(request::QUERY_MESSAGE)
+                    .with("topic", topic)
+                    .with("key", key)
+                    .with("maxNum", count)
+                    .with("beginTimestamp", 0)
+                    .with("endTimestamp", i64::MAX);
+                if unique {
+                    request.fields.push_text("_UNIQUE_KEY_QUERY", "true");
+                }
+                let reply = match self.client.shared.ask(&address, request).await {
+                    Ok(reply) => reply,
+                    Err(error) if error.code() == Some(response::QUERY_NOT_FOUND) => continue,
+                    Err(error) => return Err(error),
+                };
+                // The broker finds by hashes: what it found has to be compared.
+                let messages = Received::decode(reply.body, "")?.into_iter();
+                let messages = messages.filter(|message| {
+                    message.topic == topic
+                        && (message.get(properties::UNIQ_KEY) == Some(key)
+                            || message.keys().any(|word| word == key))
+                });
+                for message in messages {
+                    if !found.iter().any(|other| other.offset_id == message.offset_id) {
+                        found.push(message);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// What a broker says of itself.
+    pub async fn broker_status(&self, address: &str) -> Outcome<BTreeMap<String, String>> {
+        let reply =
+            self.client.shared.ask(address, Command::request(request::GET_BROKER_RUNTIME_INFO)).await?;
+        Ok(json::read::<KvTable>(&reply.body)?.table)
+    }
+
+    /// Masters of a topic.
+    async fn addresses(&self, topic: &str) -> Outcome<Vec<String>> {
+        let brokers = self.route(topic).await?.broker_datas.into_iter();
+        Ok(brokers.filter_map(|broker| broker.broker_addrs.get(&0).cloned()).collect())
+    }
+
+    async fn ask_names(&self, request: Command) -> Outcome<Command> {
+        let reply = self.client.shared.ask_name_server(request).await?;
+        if reply.code == response::SUCCESS {
+            Ok(reply)
+        } else {
+            Err(Error::refused("the name server", &reply))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_by_queue_are_read_as_java_prints_them() {
+        let text = br#"{"consumeTps":0.0,"offsetTable":{{"brokerName":"b","queueId":1,"topic":"t"}:{"brokerOffset":9,"consumerOffset":4,"lastTimestamp":1}}}"#;
+        let read = ByQueue::<Place>::read(text).unwrap();
+        let queue = Queue { topic: "t".into(), broker: "b".into(), id: 1 };
+        assert_eq!(read.get(&queue).map(Place::lag), Some(5));
+        assert!(ByQueue::<Place>::read(b"{\"offsetTable\":{\"x\":{}}}").is_err());
+    }
+}

@@ -1,0 +1,45 @@
+//! `stratamq cluster`
+
+use clap::{Args, Subcommand};
+
+use super::{Where, failed};
+use crate::error::Outcome;
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    at: Where,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// All brokers that name servers know
+    List,
+}
+
+pub async fn run(arguments: Arguments) -> Outcome {
+    let Arguments { at, command: Command::List } = arguments;
+    let admin = at.client()?.admin();
+    let cluster = admin.cluster().await.map_err(failed)?;
+    let mut rows = Vec::new();
+    for (name, broker) in cluster.broker_addr_table {
+        for (id, address) in broker.broker_addrs {
+            let status = admin.broker_status(&address).await.unwrap_or_default();
+            let of = |key: &str| status.get(key).map_or("–", String::as_str).to_owned();
+            // Rates over ten seconds, a minute, ten minutes: the first says what is going on now.
+            let rate = |key: &str| of(key).split(' ').next().unwrap_or("–").to_owned();
+            rows.push([
+                broker.cluster.clone(),
+                name.clone(),
+                id.to_string(),
+                address,
+                of("brokerVersionDesc"),
+                rate("putTps"),
+                rate("getTransferredTps"),
+            ]);
+        }
+    }
+    at.show(["cluster", "broker", "id", "address", "version", "in", "out"], &rows)
+}

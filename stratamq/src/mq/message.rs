@@ -1,0 +1,252 @@
+//! `stratamq message`
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use client::{Client, Message, PullConsumer, Queue, Received, SendStatus};
+use tokio::sync::mpsc;
+
+use super::{Where, failed, time};
+use crate::error::{Error, Outcome};
+use crate::output::say;
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    at: Where,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Send a message
+    Send(Send),
+    /// Show messages as they come, with -f without end
+    Tail {
+        topic: String,
+        /// Go on with what comes
+        #[arg(short, long)]
+        follow: bool,
+        /// Messages of each queue to begin with
+        #[arg(short = 'n', value_name = "N", default_value_t = 10)]
+        last: i64,
+        /// Only with one of these tags: 'a || b'
+        #[arg(long, default_value = "*")]
+        tags: String,
+    },
+    /// Show messages of one queue; nothing is committed
+    Peek {
+        topic: String,
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        queue: i32,
+        /// Of several brokers which one
+        #[arg(long)]
+        broker: Option<String>,
+        /// The first one; without it the oldest
+        #[arg(long)]
+        offset: Option<i64>,
+        #[arg(short = 'n', value_name = "N", default_value_t = 10)]
+        count: i32,
+    },
+    /// Where a message is, who has consumed it and who has not: by its id, or by a key
+    Find {
+        /// An offsetMsgId; or, with --topic, a unique key or a key
+        what: String,
+        #[arg(long)]
+        topic: Option<String>,
+    },
+}
+
+#[derive(Args)]
+struct Send {
+    topic: String,
+    body: String,
+    #[arg(long)]
+    tag: Option<String>,
+    /// A key by which it can be found; may be given several times
+    #[arg(long)]
+    key: Vec<String>,
+    /// A delay level: 1 is 1 s, 18 is 2 h
+    #[arg(long, value_name = "LEVEL")]
+    delay: Option<u32>,
+    /// May be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    property: Vec<String>,
+}
+
+pub async fn run(arguments: Arguments) -> Outcome {
+    let Arguments { at, command } = arguments;
+    let client = at.client()?;
+    match command {
+        Command::Send(message) => send(&at, &client, message).await,
+        Command::Tail { topic, follow, last, tags } => tail(&at, &client, &topic, follow, last, &tags).await,
+        Command::Peek { topic, queue, broker, offset, count } => {
+            let consumer = client.pull_consumer("stratamq-cli");
+            let queues = consumer.queues(&topic).await.map_err(failed)?;
+            let wanted = |found: &&Queue| {
+                found.id == queue && broker.as_ref().is_none_or(|broker| *broker == found.broker)
+            };
+            let queue = queues.iter().find(wanted);
+            let queue = queue.ok_or_else(|| Error::Failed(format!("topic '{topic}' has no such queue")))?;
+            let offset = match offset {
+                Some(offset) => offset,
+                None => consumer.min(queue).await.map_err(failed)?,
+            };
+            let pulled = consumer.pull(queue, "*", offset, count, Duration::ZERO).await.map_err(failed)?;
+            pulled.messages.iter().for_each(|message| {
+                show(&at, message);
+            });
+            Ok(())
+        }
+        Command::Find { what, topic } => find(&at, &client, &what, topic.as_deref()).await,
+    }
+}
+
+async fn send(at: &Where, client: &Client, given: Send) -> Outcome {
+    let mut message = Message::new(given.topic, given.body);
+    if let Some(tag) = &given.tag {
+        message = message.tag(tag);
+    }
+    for key in &given.key {
+        message = message.key(key);
+    }
+    if let Some(level) = given.delay {
+        message = message.delay_level(level);
+    }
+    for property in &given.property {
+        let (name, value) = property
+            .split_once('=')
+            .ok_or_else(|| Error::Usage(format!("--property {property}: it is written NAME=VALUE")))?;
+        message = message.property(name, value);
+    }
+    let sent = client.producer("stratamq-cli").send(message).await.map_err(failed)?;
+    let status = if sent.status == SendStatus::Ok { "stored" } else { "unconfirmed" };
+    let queue = &sent.queue;
+    let row = [
+        status.to_owned(),
+        queue.broker.clone(),
+        queue.id.to_string(),
+        sent.offset.to_string(),
+        sent.message_id,
+        sent.offset_id,
+    ];
+    at.show(["status", "broker", "queue", "offset", "message id", "offset id"], &[row])
+}
+
+async fn tail(at: &Where, client: &Client, topic: &str, follow: bool, last: i64, tags: &str) -> Outcome {
+    let consumer = client.pull_consumer("stratamq-cli");
+    let (found, mut messages) = mpsc::channel(100);
+    for queue in consumer.queues(topic).await.map_err(failed)? {
+        let max = consumer.max(&queue).await.map_err(failed)?;
+        let min = consumer.min(&queue).await.map_err(failed)?;
+        let offset = (max - last.max(0)).max(min);
+        let end = if follow { i64::MAX } else { max };
+        let (consumer, tags, found) = (consumer.clone(), tags.to_owned(), found.clone());
+        tokio::spawn(async move {
+            if let Err(error) = follow_queue(&consumer, &queue, &tags, offset..end, &found).await {
+                // Nobody listens if it fails: the command is over.
+                let _ = found.send(Err(error)).await;
+            }
+        });
+    }
+    drop(found);
+    while let Some(message) = messages.recv().await {
+        if !show(at, &message.map_err(failed)?) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+async fn follow_queue(
+    consumer: &PullConsumer,
+    queue: &Queue,
+    tags: &str,
+    offsets: std::ops::Range<i64>,
+    found: &mpsc::Sender<Result<Received, client::Error>>,
+) -> Result<(), client::Error> {
+    let mut next = offsets.start;
+    while next < offsets.end {
+        let wait = if offsets.end == i64::MAX { Duration::from_secs(15) } else { Duration::ZERO };
+        let pulled = consumer.pull(queue, tags, next, 32, wait).await?;
+        for message in pulled.messages {
+            if found.send(Ok(message)).await.is_err() {
+                return Ok(());
+            }
+        }
+        if pulled.next <= next && wait.is_zero() {
+            return Ok(());
+        }
+        next = pulled.next;
+    }
+    Ok(())
+}
+
+/// False if nobody reads any more.
+fn show(at: &Where, message: &Received) -> bool {
+    let body = String::from_utf8_lossy(&message.body);
+    if at.json {
+        let properties: serde_json::Map<String, serde_json::Value> =
+            message.properties().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        let line = serde_json::json!({
+            "topic": message.topic,
+            "broker": message.queue.broker,
+            "queue": message.queue.id,
+            "offset": message.offset,
+            "message_id": message.message_id,
+            "offset_id": message.offset_id.to_string(),
+            "stored": message.store_time,
+            "born": message.born_time,
+            "born_host": message.born_host.to_string(),
+            "reconsumed": message.reconsume_times,
+            "properties": properties,
+            "body": body,
+        });
+        return say!("{line}");
+    }
+    let queue = &message.queue;
+    let tag = message.tag().map(|tag| format!(" [{tag}]")).unwrap_or_default();
+    say!("{} {}/{} {}{tag} {body}", time(message.store_time), queue.broker, queue.id, message.offset)
+}
+
+async fn find(at: &Where, client: &Client, what: &str, topic: Option<&str>) -> Outcome {
+    let admin = client.admin();
+    let messages = match (what.parse(), topic) {
+        (_, Some(topic)) => admin.find(topic, what, 32).await.map_err(failed)?,
+        (Ok(id), None) => vec![admin.view(id).await.map_err(failed)?],
+        (Err(_), None) => {
+            return Err(Error::Usage(format!(
+                "'{what}' is no offsetMsgId: to look for a key, name its --topic"
+            )));
+        }
+    };
+    if messages.is_empty() {
+        return Err(Error::Failed(format!("no message has the key '{what}'")));
+    }
+    for message in &messages {
+        show(at, message);
+        if at.json {
+            continue;
+        }
+        for (name, value) in message.properties() {
+            say!("    {name}: {value}");
+        }
+        say!("    id {} at {}", message.message_id, message.offset_id);
+        for group in admin.groups(&message.topic).await.map_err(failed)? {
+            let places = admin.places(&group, Some(&message.topic)).await.map_err(failed)?;
+            // An id alone does not tell the broker's name.
+            let of_queue = |queue: &Queue| {
+                queue.id == message.queue.id
+                    && (message.queue.broker.is_empty() || queue.broker == message.queue.broker)
+            };
+            let place = places.iter().find(|(queue, _)| of_queue(queue)).map(|(_, place)| place);
+            let said = match place {
+                Some(place) if place.consumer_offset > message.offset => "has consumed it",
+                _ => "has not consumed it",
+            };
+            say!("    {group} {said}");
+        }
+    }
+    Ok(())
+}
