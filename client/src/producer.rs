@@ -53,7 +53,8 @@ pub(crate) struct Parcel {
 
 impl Producer {
     pub(crate) fn new(client: Client, group: &str) -> Producer {
-        Producer { client, group: group.to_owned(), turn: AtomicUsize::new(0) }
+        // Producers that send little, all of them, begin at different queues.
+        Producer { client, group: group.to_owned(), turn: AtomicUsize::new(now_ms() as usize) }
     }
 
     pub fn group(&self) -> &str {

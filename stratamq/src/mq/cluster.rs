@@ -27,15 +27,17 @@ pub async fn run(arguments: Arguments) -> Outcome {
     for (name, broker) in cluster.broker_addr_table {
         for (id, address) in broker.broker_addrs {
             let status = admin.broker_status(&address).await.unwrap_or_default();
-            let of = |key: &str| status.get(key).map_or("–", String::as_str).to_owned();
+            let of = |key: &str| status.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
+            let text = |key: &str| of(key).unwrap_or("–").to_owned();
             // Rates over ten seconds, a minute, ten minutes: the first says what is going on now.
-            let rate = |key: &str| of(key).split(' ').next().unwrap_or("–").to_owned();
+            let rate =
+                |key: &str| of(key).and_then(|rates| rates.split(' ').next()).unwrap_or("–").to_owned();
             rows.push([
                 broker.cluster.clone(),
                 name.clone(),
                 id.to_string(),
                 address,
-                of("brokerVersionDesc"),
+                text("brokerVersionDesc"),
                 rate("putTps"),
                 rate("getTransferredTps"),
             ]);

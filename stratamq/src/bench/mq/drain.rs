@@ -61,6 +61,7 @@ impl Drain {
         make_topic(&client, &self.common.topic, self.common.queues).await?;
         let begin = self.ends(&consumer).await?;
         let filled = self.fill(target, &title).await?;
+        self.wait_until_visible(&consumer, &begin, filled.entries).await?;
         if self.fill_only {
             return Ok(filled);
         }
@@ -75,6 +76,24 @@ impl Drain {
             ends.push((queue, end));
         }
         Ok(ends)
+    }
+
+    /// A broker may acknowledge messages before it hands them out.
+    async fn wait_until_visible(
+        &self,
+        consumer: &PullConsumer,
+        begin: &[(Queue, i64)],
+        messages: u64,
+    ) -> Outcome {
+        let before: i64 = begin.iter().map(|(_, offset)| offset).sum();
+        for _ in 0..100 {
+            let now: i64 = self.ends(consumer).await?.iter().map(|(_, offset)| offset).sum();
+            if now - before >= messages as i64 {
+                return Ok(());
+            }
+            tokio::time::sleep(TICK).await;
+        }
+        Err(Error::Failed("of what was acknowledged not all can be consumed after 10 s".to_owned()))
     }
 
     async fn fill(&self, target: &Target, title: &str) -> Outcome<Measured> {
