@@ -33,8 +33,8 @@ mod tests {
     fn shares_are_those_of_the_java_client() {
         assert_eq!(share("a", &["b", "a"], 5), [0, 1, 2]);
         assert_eq!(share("b", &["b", "a", "b"], 5), [3, 4]);
-        assert_eq!(share("c", &["a", "b", "c"], 2), []);
-        assert_eq!(share("x", &["a"], 2), []);
+        assert!(share("c", &["a", "b", "c"], 2).is_empty());
+        assert!(share("x", &["a"], 2).is_empty());
     }
 
     proptest! {
