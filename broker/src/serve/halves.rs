@@ -291,7 +291,7 @@ fn decide(served: &Arc<Served>, half: &Half, group: &str, end: End, message: &Me
     let now = served.vb.now();
     let mut core = served.vb.core();
     match stage(&mut core, half, group, end, message, now) {
-        Ok(()) => core.then_soon(
+        Ok(()) => core.then(
             Effect::call(move |outcome| match outcome {
                 Outcome::Fenced => answer.refuse(moved()),
                 _ => answer.done(),

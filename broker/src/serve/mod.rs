@@ -179,6 +179,11 @@ impl Served {
             let remark = format!("subscription group [{name}] does not exist");
             return refuse(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark);
         }
+        let most = core.state().settings().max_groups;
+        if core.state().groups().len() >= most {
+            let remark = format!("there are {most} subscription groups already, the setting maxGroups");
+            return refuse(response::SYSTEM_ERROR, remark);
+        }
         let staged = core.stage(&[Record::Change(&Change::Group(Group::new(name)))], now)?;
         self.made.fetch_max(staged.end, Ordering::Relaxed);
         match core.state().group(name) {

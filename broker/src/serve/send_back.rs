@@ -64,6 +64,11 @@ pub(super) fn send_back(served: &Arc<Served>, request: &Command, answer: Answer)
     });
 }
 
+fn unconfirmed() -> Refusal {
+    let remark = "the message is on its way, and not yet confirmed by enough bookies".into();
+    Refusal { code: response::FLUSH_DISK_TIMEOUT, remark }
+}
+
 /// Whether the message may be tried again; nothing, if its group wants no retries.
 fn check(served: &Served, failed: Failed) -> Result<Option<Failed>, Refusal> {
     let now = served.vb.now();
@@ -91,7 +96,9 @@ fn store(served: &Arc<Served>, failed: &Failed, message: &Message, answer: Answe
         Ok((mut core, now)) => core.then_soon(
             Effect::call(move |outcome| match outcome {
                 Outcome::Fenced => answer.refuse(moved()),
-                _ => answer.done(),
+                // Its client sends the message itself then: twice is better than never.
+                Outcome::Slow => answer.refuse(unconfirmed()),
+                Outcome::Acknowledged => answer.done(),
             }),
             now,
         ),

@@ -80,6 +80,8 @@ settings! {
     trace_on: bool = true => "traceOn",
     /// The most topics of this virtual broker.
     max_topics: usize = 500_000 => "maxTopics",
+    /// The most subscription groups of this virtual broker.
+    max_groups: usize = 500_000 => "maxGroups",
 }
 
 /// Why a setting was not changed.

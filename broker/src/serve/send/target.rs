@@ -34,7 +34,7 @@ pub(super) fn find(
         return refuse(response::NO_PERMISSION, remark);
     }
     if let Some(why) = topic::wrong_name(send.topic) {
-        return refuse(response::SYSTEM_ERROR, why);
+        return refuse(response::INVALID_PARAMETER, why);
     }
     if !topic::sendable(send.topic) {
         let remark = format!("Sending message to topic[{}] is forbidden.", send.topic);

@@ -16,8 +16,8 @@ async fn sends_are_refused_with_rocketmqs_codes() {
     let long = format!("a\u{1}{}", "x".repeat(33_000));
     let timer = "TIMER_DELAY_SEC\u{1}5\u{2}";
     let cases = [
-        (send("bad topic", 0, ""), 1, "illegal characters"),
-        (send("", 0, ""), 1, "blank"),
+        (send("bad topic", 0, ""), 29, "illegal characters"),
+        (send("", 0, ""), 29, "blank"),
         (send("SCHEDULE_TOPIC_XXXX", 0, ""), 29, "forbidden"),
         (send("RMQ_SYS_TRANS_HALF_TOPIC", 0, ""), 29, "forbidden"),
         (Send { default_topic: "nothing", ..send("new", 0, "") }, 17, "not exist"),
