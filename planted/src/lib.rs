@@ -29,12 +29,20 @@ bugs! {
     AckBeforeSync,
     /// Recovery reads do not carry the fencing flag (BK#2614).
     RecoveryReadWithoutFence,
+    /// A fencing read that finds nothing is answered before the fence is on disk.
+    NegativeAnswerBeforeFence,
     /// A bookie whose sync failed goes on as if it had not.
     FailedSyncIgnored,
     /// A deleted ledger takes normal adds (BK PR4462).
     TombstoneForgotten,
     /// A checkpoint leaves out the states of ledgers without new entries (BK PR4843).
     StatesNotInCheckpoint,
+    /// Fences and keys are not written again when their segment is deleted.
+    StatesLostWithSegment,
+    /// Damage below the ack mark is cut off as if it were a torn tail.
+    DamageTakenForTail,
+    /// What is replayed at start is served although it may be in the page cache only.
+    ReplayedTailNotSynced,
     /// An entry that cannot be read is answered as absent (BK#2908).
     DamagedEntryIsAbsent,
     /// A ledger in limbo answers in the negative (BK#2612).
@@ -61,6 +69,10 @@ bugs! {
     TimeoutTakenAsFailure,
     /// The embedded metadata store answers a transaction that is not on disk.
     StoreAnswersBeforeSync,
+    /// The first add for a ledger that a bookie does not know is not checked against metadata (BK#4812).
+    FirstAddUnchecked,
+    /// Requests are taken beyond the budget of what may be in flight.
+    BudgetIgnored,
     /// GC deletes what a listing of metadata omits, without looking again (BK#870).
     GcTrustsListing,
     /// A bookie whose disk was restored from a snapshot serves as if nothing were lost.

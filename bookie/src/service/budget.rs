@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use planted::Bug;
 use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
@@ -36,7 +37,8 @@ impl Budget {
         let share = self.shelves.get(shelf)?;
         let used = self.used.fetch_add(cost, Ordering::Relaxed) + cost;
         let of_shelf = share.fetch_add(cost, Ordering::Relaxed) + cost;
-        if used > self.limit || of_shelf > self.limit / self.shelves.len() as u64 {
+        let over = used > self.limit || of_shelf > self.limit / self.shelves.len() as u64;
+        if over && !planted::on(Bug::BudgetIgnored) {
             self.used.fetch_sub(cost, Ordering::Relaxed);
             share.fetch_sub(cost, Ordering::Relaxed);
             return None;

@@ -64,7 +64,7 @@ pub struct Around {
     pub limbo_all: Arc<AtomicBool>,
     /// How many bytes may wait for metadata: a part of what may be in flight, so that others go on meanwhile.
     pub parked_limit: u64,
-    /// How long a turn takes: simulations give the disk its time here.
+    /// How long a turn takes: simulations give the disk its time here, between deciding and committing.
     pub turn: Option<Arc<dyn Fn() -> Duration + Send + Sync>>,
 }
 
@@ -87,10 +87,12 @@ impl Keeper {
     pub async fn run(mut self) -> Result<(), Error> {
         self.note_room();
         while let Some(work) = self.around.queue.take(usize::MAX).await {
+            let closing = self.take(work)?;
             if let Some(turn) = &self.around.turn {
                 tokio::time::sleep(turn()).await;
             }
-            if let Some(closing) = self.turn(work)? {
+            self.end_turn()?;
+            if let Some(closing) = closing {
                 self.shelf.close()?;
                 let _ = closing.send(());
                 return Ok(());
@@ -99,8 +101,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// One group, or a few: what waited is staged, committed, answered.
-    fn turn(&mut self, work: VecDeque<Work>) -> Result<Option<oneshot::Sender<()>>, Error> {
+    /// Stages what waited: one group, or a few, of which all but the last are committed.
+    fn take(&mut self, work: VecDeque<Work>) -> Result<Option<oneshot::Sender<()>>, Error> {
         let mut closing = None;
         for item in work {
             match item {
@@ -112,11 +114,16 @@ impl Keeper {
                 other => self.other(other)?,
             }
         }
+        Ok(closing)
+    }
+
+    /// What was staged is committed and answered.
+    fn end_turn(&mut self) -> Result<(), Error> {
         self.commit()?;
         if self.shelf.flush_due() {
             self.flush()?;
         }
-        Ok(closing)
+        Ok(())
     }
 
     fn other(&mut self, work: Work) -> Result<(), Error> {

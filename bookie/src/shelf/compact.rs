@@ -125,6 +125,9 @@ impl<D: Duty> Shelf<D> {
         let mut ledgers: BTreeSet<LedgerId> =
             stored.iter().filter_map(|(key, _)| rows::home_ledger(key)).collect();
         ledgers.extend(self.homes.iter().filter(|(home, _)| *home == segment).map(|(_, ledger)| *ledger));
+        if planted::on(Bug::StatesLostWithSegment) {
+            ledgers.clear();
+        }
         for ledger in ledgers {
             if self.facts(ledger)?.is_some() {
                 self.make_room((RECORD_HEADER + 64 + crate::segment::record::MAX_LAC_PACKET) as u32)?;

@@ -255,6 +255,9 @@ impl<D: Duty> Shelf<D> {
         state.key = Some(key);
         state.fenced = true;
         self.push_state(ledger, state);
+        if planted::on(Bug::NegativeAnswerBeforeFence) {
+            return Ok(Err(Verdict::Read));
+        }
         Ok(Ok(()))
     }
 

@@ -328,6 +328,9 @@ impl<D: Duty> Start<D> {
 
     /// Whether any group from `found` on says that what begins at `place` had been acknowledged.
     fn acked_beyond(&self, file: &SegmentFile, found: &Found, place: Position) -> Result<bool, Error> {
+        if planted::on(Bug::DamageTakenForTail) {
+            return Ok(false);
+        }
         if found.header.acked > place {
             return Ok(true);
         }
@@ -501,6 +504,9 @@ impl<D: Duty> Start<D> {
     /// Makes durable what was replayed. Above the last mark it may be in the page cache only, and even there be taken
     /// for written (a sync that failed cleans its pages): so it is written again, the same bytes to the same place.
     fn make_durable(&mut self) -> Result<(), Error> {
+        if planted::on(Bug::ReplayedTailNotSynced) {
+            return Ok(());
+        }
         let (acked, end) = (self.shelf.log.acked, self.shelf.log.next);
         let from = self.shelf.checkpoint.end.segment.min(acked.segment);
         let files = self.files.iter().filter(|id| (from..=end.segment).contains(*id));

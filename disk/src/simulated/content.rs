@@ -168,6 +168,15 @@ impl Content {
         Some(position)
     }
 
+    /// Where the last byte that is not zero ends.
+    pub(super) fn written(&self) -> u64 {
+        let Some(last) = self.pages.iter().rposition(Option::is_some) else { return 0 };
+        let bytes = self.pages[last]
+            .as_ref()
+            .map_or(0, |page| page.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1));
+        (last * PAGE + bytes) as u64
+    }
+
     pub(super) fn flip_bit_at(&mut self, position: u64, bit: u32) {
         let mut byte = [0];
         if self.read(position, &mut byte) == 1 {

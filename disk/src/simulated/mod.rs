@@ -190,6 +190,15 @@ impl Device {
         }
     }
 
+    pub fn is(&self, other: &Device) -> bool {
+        Arc::ptr_eq(&self.state, &other.state)
+    }
+
+    /// Where a file's last byte that is not zero ends; 0 for none, or no such file.
+    pub fn written(&self, file: &str) -> u64 {
+        self.state.lock().names.get(file).map_or(0, |content| content.lock().written())
+    }
+
     /// Names and sizes as they are now; counts as no call and meets no fault.
     pub fn files(&self) -> Vec<(String, u64)> {
         let state = self.state.lock();

@@ -10,6 +10,7 @@ pub mod network;
 pub mod node;
 pub mod plan;
 pub mod process;
+pub mod replacement;
 pub mod run;
 pub mod scenarios;
 pub mod stage;

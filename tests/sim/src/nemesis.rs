@@ -10,9 +10,10 @@ use tokio::time::sleep;
 use crate::chance::Chance;
 use crate::metastore::Moods;
 use crate::network::End;
-use crate::node::{Ending, Node};
+use crate::node::{Ending, Node, Platter};
 use crate::plan::{Fault, Plan};
 use crate::process::Process;
+use crate::replacement;
 use crate::world::World;
 
 type Alive = Arc<dyn Fn() -> Vec<Arc<Process>> + Send + Sync>;
@@ -49,7 +50,8 @@ impl Nemesis {
     pub async fn restart_what_is_down(self: Arc<Nemesis>) {
         loop {
             sleep(Duration::from_millis(100)).await;
-            for (number, node) in self.world.nodes.iter().enumerate().filter(|(_, node)| !node.is_running()) {
+            let down = |node: &Node| !node.is_running() && !node.is_out_of_service();
+            for (number, node) in self.world.nodes.iter().enumerate().filter(|(_, node)| down(node)) {
                 // Only disks that were damaged are replaced: a sound one that is refused is a violation in the end.
                 if node.is_given_up() && self.plan.victims.contains(&number) {
                     self.world.trace.note(&format!("{} gets new disks", node.id));
@@ -65,7 +67,10 @@ impl Nemesis {
     /// Ends all faults; what a fault will not undo by itself is undone.
     pub async fn heal(&self) {
         let world = &self.world;
-        world.network.set_weather(|weather| (weather.spikes, weather.resets) = (0.0, 0.0));
+        world.network.set_weather(|weather| {
+            (weather.spikes, weather.resets, weather.duplicates) = (0.0, 0.0, 0.0);
+        });
+        world.network.remove_traps();
         let latency_us = self.plan.moods.latency_us;
         world.meta.set_moods(|moods| *moods = Moods { latency_us, ..Moods::default() });
         for swap in self.swapped.lock().drain(..).rev() {
@@ -124,6 +129,19 @@ impl Nemesis {
             Fault::PowerLossOfAll => {
                 self.world.nodes.iter().for_each(|node| node.stop(&self.world, Ending::PowerLoss))
             }
+            Fault::PowerLossAfterAnswer => {
+                let (world, down) = (self.world.clone(), node.clone());
+                let fencing = self.chance.hits(0.5);
+                self.world.network.after_answer(&node.id, fencing, move || {
+                    let agenda = world.agenda.clone();
+                    agenda.after(Duration::ZERO, move || down.stop(&world, Ending::PowerLoss));
+                });
+            }
+            Fault::IndexLost => {
+                node.stop(&self.world, Ending::Kill);
+                node.platters().iter().for_each(|platter| platter.index.wipe());
+            }
+            Fault::Replace => self.replace(&node),
             // Begun, it comes to its end, whether or not the faults end before.
             Fault::GracefulRestart => {
                 let world = self.world.clone();
@@ -245,6 +263,7 @@ impl Nemesis {
             Fault::LostWrite => {
                 platter.device.fail(Call::Write, self.chance.within(0..20), DiskFault::Misdirected)
             }
+            Fault::DamagedTail => self.damage_tail(node, platter),
             Fault::CutFile => {
                 node.stop(&self.world, Ending::Kill);
                 if let Some((name, size)) = self.chance.pick(&platter.device.files()) {
@@ -273,13 +292,45 @@ impl Nemesis {
                 let old = (platter.device.snapshot(), platter.index.snapshot());
                 let (world, node) = (self.world.clone(), node.clone());
                 self.later(3000..9000, move || {
-                    node.stop(&world, Ending::Kill);
+                    // It may sit in another machine meanwhile.
+                    for holder in world.nodes.iter().filter(|other| other.has(&platter)) {
+                        holder.stop(&world, Ending::Kill);
+                    }
                     world.judge.hear(|model| model.wire.forgets_deletions(&node.id));
                     platter.device.restore(&old.0);
                     platter.index.restore(old.1);
                 });
             }
         }
+    }
+
+    /// Waits until more was written behind what is there now: then its acknowledgement is on the disk too, and losing
+    /// it can be noticed.
+    fn damage_tail(&self, node: &Arc<Node>, platter: Platter) {
+        let newest = |platter: &Platter| {
+            let segments =
+                platter.device.files().into_iter().filter(|(name, _)| name.starts_with("segment-"));
+            segments.map(|(name, _)| (platter.device.written(&name), name)).max_by(|a, b| a.1.cmp(&b.1))
+        };
+        let Some((before, name)) = newest(&platter) else { return };
+        let (world, node, place) = (self.world.clone(), node.clone(), self.chance.within(0..before));
+        self.later(100..1500, move || {
+            if platter.device.written(&name) > before + 4096 && node.has(&platter) {
+                node.stop(&world, Ending::Kill);
+                platter.device.flip_bit_at(&name, place);
+                world.trace.note(&format!("a bit of {name} at {place} is flipped"));
+            }
+        });
+    }
+
+    /// What an operator does to put another machine at an old address: down, decommissioned, repaired, forgotten. What
+    /// takes too long is given up: the old bookie comes back.
+    fn replace(&self, node: &Arc<Node>) {
+        if !self.plan.repair || node.is_out_of_service() {
+            return;
+        }
+        let (world, node, seed) = (self.world.clone(), node.clone(), self.chance.number());
+        tokio::spawn(async move { replacement::replace(&world, &node, seed).await });
     }
 }
 

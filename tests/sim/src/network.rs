@@ -31,6 +31,8 @@ pub struct Weather {
     pub spike_ms: u64,
     /// How likely one message breaks its connection.
     pub resets: f64,
+    /// How likely a request comes twice, the second time later: a client that sends again what it heard nothing of.
+    pub duplicates: f64,
     /// When the transport gives up on a request.
     pub deadline: Duration,
 }
@@ -50,6 +52,14 @@ struct State {
     /// Nothing passes in this direction.
     cut: BTreeSet<(End, End)>,
     calls: u64,
+    /// What happens as soon as a bookie has answered.
+    traps: BTreeMap<BookieId, Trap>,
+}
+
+struct Trap {
+    /// Only an answer to a fencing read springs it.
+    fencing: bool,
+    then: Box<dyn FnOnce() + Send>,
 }
 
 /// One end of a connection, as partitions see it: a restarted bookie is at the same place.
@@ -63,6 +73,8 @@ pub enum End {
 struct Listener {
     process: Arc<Process>,
     service: Arc<dyn Service>,
+    /// What it may use.
+    memory: u64,
 }
 
 /// A connection from one process to one bookie.
@@ -114,6 +126,7 @@ impl Network {
             links: BTreeMap::new(),
             cut: BTreeSet::new(),
             calls: 0,
+            traps: BTreeMap::new(),
         };
         Arc::new(Network { agenda, chance, judge, trace, state: Mutex::new(state) })
     }
@@ -123,8 +136,14 @@ impl Network {
     }
 
     /// A bookie listens, until its process dies or another takes the place.
-    pub fn listen(self: &Arc<Network>, bookie: &BookieId, process: &Arc<Process>, service: Arc<dyn Service>) {
-        let listener = Listener { process: process.clone(), service };
+    pub fn listen(
+        self: &Arc<Network>,
+        bookie: &BookieId,
+        process: &Arc<Process>,
+        service: Arc<dyn Service>,
+        memory: u64,
+    ) {
+        let listener = Listener { process: process.clone(), service, memory };
         self.state.lock().bookies.insert(bookie.clone(), listener);
     }
 
@@ -143,6 +162,28 @@ impl Network {
 
     pub fn set_weather(&self, change: impl FnOnce(&mut Weather)) {
         change(&mut self.state.lock().weather);
+    }
+
+    /// Does something right after the bookie's next answer: before anything that it still has to do.
+    pub fn after_answer(&self, bookie: &BookieId, fencing: bool, then: impl FnOnce() + Send + 'static) {
+        self.state.lock().traps.insert(bookie.clone(), Trap { fencing, then: Box::new(then) });
+    }
+
+    pub fn remove_traps(&self) {
+        self.state.lock().traps.clear();
+    }
+
+    fn spring(&self, bookie: &BookieId, arrival: &Arrival) {
+        let mut state = self.state.lock();
+        let springs = |trap: &Trap| !trap.fencing || arrival.is_fencing();
+        if !state.traps.get(bookie).is_some_and(springs) {
+            return;
+        }
+        let trap = state.traps.remove(bookie);
+        drop(state);
+        if let Some(trap) = trap {
+            (trap.then)();
+        }
     }
 
     pub fn cut(&self, from: End, to: End) {
@@ -295,7 +336,12 @@ impl Network {
             link.held_requests.push_back(parcel);
             return;
         }
+        let twice = self.chance.hits(state.weather.duplicates);
         drop(state);
+        if twice {
+            let again = Parcel { call: 0, generation: parcel.generation, request: parcel.request.clone() };
+            self.hand_over_later(pair.clone(), again);
+        }
         match listener {
             Some(listener) => self.hand_over(listener, pair, parcel),
             // Nobody listens: the machine says so.
@@ -305,12 +351,16 @@ impl Network {
 
     /// A request of a broken connection: mostly lost, sometimes it had already been in the bookie's queue.
     fn deliver_late(self: &Arc<Network>, pair: Pair, mut parcel: Parcel) {
-        if !self.chance.hits(0.4) {
-            return;
+        if self.chance.hits(0.4) {
+            parcel.call = 0;
+            self.hand_over_later(pair, parcel);
         }
+    }
+
+    /// Nobody waits for the answer of such a request.
+    fn hand_over_later(self: &Arc<Network>, pair: Pair, parcel: Parcel) {
         let network = self.clone();
         self.agenda.after(self.chance.millis(0..3000), move || {
-            parcel.call = 0;
             let listener = network.state.lock().bookies.get(&pair.1).cloned();
             if let Some(listener) = listener.filter(|listener| !listener.process.is_dead()) {
                 network.hand_over(listener, pair, parcel);
@@ -325,8 +375,18 @@ impl Network {
             let Parcel { call, generation, request } = parcel;
             network.trace.record(&Event::Arrived { to: &pair.1, call, request: &request });
             let arrival = network.judge.hear(|model| model.arrived(&pair.1, &request));
-            let back =
-                Back { network: network.clone(), pair, call, generation, arrival, by: listener.process };
+            let held = network
+                .judge
+                .hear(|model| model.taken(&pair.1, (listener.process.id, listener.memory), &request));
+            let back = Back {
+                network: network.clone(),
+                pair,
+                call,
+                generation,
+                arrival,
+                held,
+                by: listener.process,
+            };
             listener.service.submit(vec![(request, ReplyTo::new(Arc::new(back), call))]);
         });
     }
@@ -363,6 +423,8 @@ struct Back {
     call: u64,
     generation: u64,
     arrival: Arrival,
+    /// Bytes that the bookie holds for it.
+    held: u64,
     by: Arc<Process>,
 }
 
@@ -372,8 +434,10 @@ impl Replies for Back {
             return;
         }
         let network = &self.network;
+        network.judge.hear(|model| model.memory.given_back(self.by.id, self.held));
         network.judge.hear(|model| model.answered(&self.pair.1, &self.arrival, &reply));
         network.trace.record(&Event::Answered { by: &self.pair.1, call: self.call, reply: &reply });
+        network.spring(&self.pair.1, &self.arrival);
         let same = network
             .state
             .lock()

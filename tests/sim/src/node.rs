@@ -1,7 +1,7 @@
 //! A bookie's machine: disks that outlive processes, and the process that runs on them now.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bookie::index::memory::{MemoryIndex, MemoryIndexDisk};
@@ -32,6 +32,8 @@ pub struct Node {
     pub settings: Settings,
     platters: Mutex<Vec<Platter>>,
     running: Mutex<Option<Running>>,
+    /// An operator keeps it down.
+    out_of_service: AtomicBool,
     /// How often in a row it did not start.
     refusals: AtomicU32,
     /// How long a sync takes, in µs: from, to.
@@ -65,6 +67,7 @@ impl Node {
             id,
             platters: Mutex::new((0..disks).map(platter).collect()),
             running: Mutex::new(None),
+            out_of_service: AtomicBool::new(false),
             refusals: AtomicU32::new(0),
             pace: Arc::new((AtomicU64::new(from), AtomicU64::new(to))),
         })
@@ -79,6 +82,19 @@ impl Node {
         let mut platters = self.platters.lock();
         let place = platters.get_mut(slot)?;
         Some(std::mem::replace(place, with))
+    }
+
+    /// Whether this disk is in this machine.
+    pub fn has(&self, platter: &Platter) -> bool {
+        self.platters.lock().iter().any(|own| own.device.is(&platter.device))
+    }
+
+    pub fn is_out_of_service(&self) -> bool {
+        self.out_of_service.load(Ordering::Relaxed)
+    }
+
+    pub fn take_out_of_service(&self, out: bool) {
+        self.out_of_service.store(out, Ordering::Relaxed);
     }
 
     pub fn is_running(&self) -> bool {
@@ -115,6 +131,9 @@ impl Node {
     /// Starts a process on the disks, unless one runs. When it stops by itself, the machine is as after a kill.
     pub fn start(self: &Arc<Node>, world: &World) {
         let mut running = self.running.lock();
+        if self.is_out_of_service() {
+            return;
+        }
         if running.as_ref().is_some_and(|running| !running.process.is_dead()) {
             return;
         }
@@ -150,7 +169,7 @@ impl Node {
                 world.trace.note(&format!("{} serves as {}", self.id, bookie.id()));
                 *slot.lock() = Some(bookie.clone());
                 // Whose disks they are decides who it is, wherever it runs.
-                world.network.listen(bookie.id(), &process, bookie.clone());
+                world.network.listen(bookie.id(), &process, bookie.clone(), self.settings.memory);
                 let cluster = Cluster::new(world.network.endpoint(&process), ledgers, world.chance.number());
                 let repairing =
                     world.repair.then(|| run_autorecovery(&cluster, &repair_settings(bookie.id())));

@@ -84,6 +84,8 @@ pub enum Fault {
     PowerLoss,
     PowerLossInACall,
     PowerLossOfAll,
+    /// The power goes right after a bookie has answered.
+    PowerLossAfterAnswer,
     /// D1
     FailedWrite,
     FailedSync,
@@ -91,11 +93,15 @@ pub enum Fault {
     FailedFlush,
     FullDisk,
     SlowDisk,
+    /// The folder of the index is gone: it is made again from the segments.
+    IndexLost,
     /// D2, victims only
     BitFlip,
     StaleSector,
     CutFile,
     LostWrite,
+    /// A bit of what was acknowledged a moment ago, while the process is down.
+    DamagedTail,
     /// D3, victims only
     Wipe,
     Swap,
@@ -108,10 +114,12 @@ pub enum Fault {
     LeaseExpires,
     /// O1
     GracefulRestart,
+    /// A bookie is decommissioned, and another one comes at its address; victims only.
+    Replace,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 28] = [
+    pub const ALL: [Fault; 32] = [
         Fault::Cut,
         Fault::Break,
         Fault::SlowNetwork,
@@ -122,16 +130,19 @@ impl Fault {
         Fault::PowerLoss,
         Fault::PowerLossInACall,
         Fault::PowerLossOfAll,
+        Fault::PowerLossAfterAnswer,
         Fault::FailedWrite,
         Fault::FailedSync,
         Fault::FailedRead,
         Fault::FailedFlush,
         Fault::FullDisk,
         Fault::SlowDisk,
+        Fault::IndexLost,
         Fault::BitFlip,
         Fault::StaleSector,
         Fault::CutFile,
         Fault::LostWrite,
+        Fault::DamagedTail,
         Fault::Wipe,
         Fault::Swap,
         Fault::Restore,
@@ -140,12 +151,25 @@ impl Fault {
         Fault::StoreUnreachable,
         Fault::LeaseExpires,
         Fault::GracefulRestart,
+        Fault::Replace,
     ];
 
     /// Faults that may destroy what a disk had synced.
     pub fn destroys(self) -> bool {
         use Fault::*;
-        matches!(self, FailedRead | BitFlip | StaleSector | CutFile | LostWrite | Wipe | Swap | Restore)
+        matches!(
+            self,
+            FailedRead
+                | BitFlip
+                | StaleSector
+                | CutFile
+                | LostWrite
+                | DamagedTail
+                | Wipe
+                | Swap
+                | Restore
+                | Replace
+        )
     }
 }
 
@@ -166,26 +190,14 @@ impl Plan {
             (4, 4, 2),
         ]);
         let nodes = quorums.0 as usize + chance.index(3);
-        let mut faults = draw_faults(chance);
-        // A disk that is put back to an old state must not have gone to another machine meanwhile.
-        if faults.contains(&Fault::Swap) {
-            faults.retain(|fault| *fault != Fault::Restore);
-        }
+        let faults = draw_faults(chance);
         let most = (quorums.2 as usize).saturating_sub(1);
         let mut victims: Vec<usize> = (0..nodes).collect();
         chance.shuffle(&mut victims);
         let load = draw_load(chance);
-        victims.truncate(if chance.hits(0.6) && !load.high_ids { most } else { 0 });
-        let mut moods = draw_moods(chance);
-        if faults
-            .iter()
-            .any(|fault| matches!(fault, Fault::Wipe | Fault::Swap | Fault::Restore | Fault::CutFile))
-        {
-            moods.incomplete_listings = 0.0;
-        }
+        victims.truncate(if chance.hits(0.6) { most } else { 0 });
+        let moods = draw_moods(chance);
         let gap = chance.one_of([50, 200, 1000, 3000]);
-        // To repair, a ledger that begins at a high id lacks four thousand million entries.
-        let may_repair = !load.high_ids;
         Plan {
             nodes,
             disks_per_node: 1 + chance.index(2),
@@ -198,7 +210,7 @@ impl Plan {
             length: Duration::from_millis(chance.within(3_000..20_000)),
             victims,
             storage: draw_storage(chance),
-            repair: chance.hits(0.3) && may_repair,
+            repair: chance.hits(0.3),
         }
     }
 }
@@ -233,6 +245,7 @@ fn draw_weather(chance: &Chance) -> Weather {
         spikes: chance.one_of([0.0, 0.0, 0.01, 0.1]),
         spike_ms: chance.one_of([20, 200, 2000]),
         resets: chance.one_of([0.0, 0.0, 0.001, 0.01]),
+        duplicates: chance.one_of([0.0, 0.0, 0.01, 0.1]),
         deadline: Duration::from_millis(chance.one_of([1000, 3000, 5000])),
     }
 }

@@ -146,6 +146,8 @@ async fn boot(world: &World, plan: &Plan) -> Result<(), String> {
 struct Loads {
     logs: Vec<Arc<LogLoad>>,
     ledgers: Vec<Arc<LedgerLoad>>,
+    /// Nobody writes by it; it looks after what all have written.
+    last: Arc<LedgerLoad>,
 }
 
 impl Loads {
@@ -172,6 +174,7 @@ impl Loads {
         Loads {
             logs: (0..plan.load.logs).map(log).collect(),
             ledgers: (0..plan.load.writers).map(ledgers).collect(),
+            last: ledgers(0),
         }
     }
 
@@ -188,9 +191,6 @@ impl Loads {
         for load in &self.logs {
             logs::scrub(load).await?;
         }
-        match self.ledgers.first() {
-            Some(load) => ledgers::scrub(load).await,
-            None => Ok(()),
-        }
+        ledgers::scrub(&self.last).await
     }
 }

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ledger::layout::Layout;
 use ledger::log::LogName;
 use ledger::recovery::recover;
 use ledger::{Cluster, Error};
 use metadata::{State, Stored};
+use net::ask;
+use protocol::bookie::{ReadOptions, Request};
 use protocol::{BookieId, EntryId, LedgerId};
 use tokio::time::sleep;
 
 use crate::load::ledgers::{LedgerLoad, OpenLedger, cluster};
 use crate::load::logs::LogLoad;
-use crate::load::{Clients, payload};
+use crate::load::{Clients, payload, zombie};
 use crate::node::{Ending, Node};
 use crate::plan::Load;
 use crate::process::Process;
@@ -89,6 +92,20 @@ impl Stage {
     pub fn node(&self, bookie: &BookieId) -> Result<Arc<Node>, String> {
         let node = self.world.nodes.iter().find(|node| node.id == *bookie);
         node.cloned().ok_or_else(|| format!("there is no node {bookie}"))
+    }
+
+    /// Stops the bookie; it will start with empty disks.
+    pub fn wipe(&self, bookie: &BookieId) -> Result<(), String> {
+        let node = self.node(bookie)?;
+        node.stop(&self.world, Ending::Kill);
+        node.renew_disks();
+        self.damage(bookie);
+        Ok(())
+    }
+
+    /// What the bookie's disks hold is not what they were given.
+    pub fn damage(&self, bookie: &BookieId) {
+        self.world.judge.hear(|model| model.wire.forgets_deletions(bookie));
     }
 
     pub async fn restart(&self, bookie: &BookieId, how: Ending) -> Result<(), String> {
@@ -211,6 +228,27 @@ impl Actor {
             self.stage.world.judge.hear(|model| model.recovered(ledger, last, length));
         }
         Ok(stored)
+    }
+
+    /// Goes on writing to a ledger, by connections of its own, as if nothing had happened: to each bookie the next
+    /// entry, once.
+    pub async fn insist(&self, ledger: &OpenLedger) -> Result<usize, String> {
+        let remains = ledger.remains().ok_or("the ledger has entries")?;
+        Ok(zombie::insist(&self.stage.world, &self.peer, &remains).await)
+    }
+
+    /// Asks every bookie for every entry that was sent, once; the judge hears what they say.
+    pub async fn ask_for_all(&self, ledger: &OpenLedger, fencing: bool) -> Result<(), String> {
+        let remains = ledger.remains().ok_or("the ledger has entries")?;
+        let layout = Layout::of(&remains.stored).map_err(|error| error.to_string())?;
+        let options = ReadOptions { fence: fencing.then_some(layout.key), ..ReadOptions::default() };
+        for entry in (0..=remains.next.0).map(EntryId) {
+            for bookie in layout.replicas(entry) {
+                let read = Request::Read { ledger: layout.ledger, entry, options: options.clone() };
+                let _ = ask(&*self.peer.bookies, bookie, read).await;
+            }
+        }
+        Ok(())
     }
 
     /// Recovers in the background.

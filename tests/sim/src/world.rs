@@ -59,6 +59,7 @@ impl Setting {
                 spikes: 0.0,
                 spike_ms: 0,
                 resets: 0.0,
+                duplicates: 0.0,
                 deadline: Duration::from_secs(3),
             },
             moods: Moods { latency_us: (200, 800), ..Moods::default() },
@@ -141,6 +142,13 @@ impl World {
     pub fn peer(&self, name: &str) -> Peer {
         let process = self.process(name);
         let (store, bookies) = (self.meta.client(&process), self.network.endpoint(&process));
+        Peer { process, store, bookies }
+    }
+
+    /// An operator at his terminal.
+    pub fn operator(&self) -> Peer {
+        let process = self.process("operator");
+        let (store, bookies) = (self.meta.operator(&process), self.network.endpoint(&process));
         Peer { process, store, bookies }
     }
 

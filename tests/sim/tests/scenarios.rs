@@ -106,3 +106,19 @@ fn s16_entries_beyond_32_bits_are_where_readers_look() -> Result<(), String> {
 fn s05_what_is_replayed_after_a_failed_sync_is_written_again() -> Result<(), String> {
     bookies::s05_what_is_replayed_after_a_failed_sync_is_written_again()
 }
+
+#[test]
+fn s08_bookies_that_took_the_place_of_decommissioned_ones_take_no_adds_for_a_closed_ledger()
+-> Result<(), String> {
+    fencing::s08_bookies_that_took_the_place_of_decommissioned_ones_take_no_adds_for_a_closed_ledger()
+}
+
+#[test]
+fn s10_damage_below_what_was_acknowledged_is_not_cut_off() -> Result<(), String> {
+    bookies::s10_damage_below_what_was_acknowledged_is_not_cut_off()
+}
+
+#[test]
+fn b10_a_bookie_with_a_slow_disk_holds_no_more_than_it_may() -> Result<(), String> {
+    bookies::b10_a_bookie_with_a_slow_disk_holds_no_more_than_it_may()
+}

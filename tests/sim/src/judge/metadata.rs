@@ -34,6 +34,10 @@ impl Metadata {
         segment.is_some_and(|segment| segment.ensemble.contains(bookie))
     }
 
+    pub fn closed(&self) -> Vec<LedgerId> {
+        self.ledgers.iter().filter(|(_, metadata)| metadata.is_closed()).map(|(ledger, _)| *ledger).collect()
+    }
+
     pub fn state(&self, ledger: LedgerId) -> Option<State> {
         self.ledgers.get(&ledger).map(|metadata| metadata.state)
     }

@@ -7,10 +7,12 @@
 //! * [`wire`]: what bookies said (I9–I12, B1, B4, B6, B8)
 //! * [`metadata`]: what was agreed (I5–I7, I16, I17)
 //! * [`ledgers`]: what clients of single ledgers saw (I1–I4, I8, I14)
+//! * [`memory`]: what bookies hold for requests that they have not answered (B10)
 //! * [`logs`]: what owners and readers of logs saw (the same for positions, and one owner at a time)
 
 pub mod ledgers;
 pub mod logs;
+pub mod memory;
 pub mod metadata;
 pub mod wire;
 
@@ -65,6 +67,7 @@ pub struct Model {
     pub metadata: metadata::Metadata,
     pub ledgers: ledgers::Ledgers,
     pub logs: logs::Logs,
+    pub memory: memory::Memory,
     /// What happened how often: a run that did nothing proves nothing.
     pub tally: BTreeMap<&'static str, u64>,
     violations: Vec<Violation>,
@@ -78,6 +81,7 @@ impl Judge {
             metadata: Default::default(),
             ledgers: Default::default(),
             logs: Default::default(),
+            memory: Default::default(),
             tally: BTreeMap::new(),
             violations: Vec::new(),
         };

@@ -43,6 +43,12 @@ pub enum Arrival {
     Other,
 }
 
+impl Arrival {
+    pub fn is_fencing(&self) -> bool {
+        matches!(self, Arrival::Read { fencing: true, .. } | Arrival::Last { fencing: true, .. })
+    }
+}
+
 impl Wire {
     pub fn value(&self, ledger: LedgerId, entry: EntryId) -> Option<Value> {
         self.values.get(&(ledger, entry)).copied()
@@ -62,6 +68,11 @@ impl Wire {
     /// A bookie's disk has lost things.
     pub fn forgets_deletions(&mut self, bookie: &BookieId) {
         self.forgetful.insert(bookie.clone());
+    }
+
+    /// Whether its disks have lost things.
+    pub fn is_damaged(&self, bookie: &BookieId) -> bool {
+        self.forgetful.contains(bookie)
     }
 
     pub fn has_acknowledged(&self, bookie: &BookieId, ledger: LedgerId, entry: EntryId) -> bool {
@@ -186,6 +197,10 @@ impl Model {
         let told = self.told(bookie, ledger);
         told.acknowledged.insert(entry);
         let (denied, gone) = (told.denied.contains(&entry), told.gone);
+        // Without its disks it knows nothing of a ledger, and metadata nothing of one that was deleted: GC will see.
+        if self.wire.forgetful.contains(bookie) && !self.metadata.ledgers.contains_key(&ledger) {
+            return;
+        }
         if gone && !recovery && !self.wire.forgetful.contains(bookie) {
             let text = format!(
                 "{bookie} took entry {entry} of ledger {ledger} after it had dropped the deleted ledger"

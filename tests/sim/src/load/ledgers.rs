@@ -188,7 +188,7 @@ impl OpenLedger {
     }
 
     /// What a zombie of this writer would go on with; none if it has sent nothing.
-    fn remains(&self) -> Option<Remains> {
+    pub fn remains(&self) -> Option<Remains> {
         let (ledger, stored, length) = (self.ledger, self.stored.clone(), self.length);
         Some(Remains { ledger, stored, next: self.next?, confirmed: self.acknowledged(), length })
     }
@@ -271,6 +271,10 @@ pub async fn scrub(load: &LedgerLoad) -> Result<(), String> {
             close_at_last(load, &cluster, ledger).await?;
             super::reading::read_back(&load.world, &cluster, ledger).await?;
         }
+    }
+    let closed = load.world.judge.model().metadata.closed();
+    for ledger in closed {
+        super::reading::count_copies(&load.world, &cluster, ledger, load.world.repair).await;
     }
     Ok(())
 }

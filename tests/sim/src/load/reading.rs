@@ -1,5 +1,6 @@
 //! Reading ledgers as a client does, and telling the judge what came.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::layout::Layout;
@@ -7,6 +8,7 @@ use ledger::{Cluster, Error, LedgerReader};
 use net::ask;
 use protocol::bookie::{Answer, ReadOptions, Request};
 use protocol::{EntryId, LedgerId};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::judge::Value;
@@ -72,15 +74,78 @@ async fn read_closed(world: &World, cluster: &Cluster, ledger: LedgerId) -> Resu
     Ok(())
 }
 
-/// How many of the recorded replicas return an entry.
-pub async fn copies(cluster: &Cluster, layout: &Layout, entry: EntryId) -> usize {
-    let mut copies = 0;
-    for bookie in layout.replicas(entry) {
-        let options = ReadOptions::default();
-        let read = Request::Read { ledger: layout.ledger, entry, options };
-        if let Ok(Answer::Entry { body, .. }) = ask(&*cluster.bookies, bookie, read).await {
-            copies += usize::from(layout.digest.open(layout.ledger, entry, &body).is_ok());
+/// Asks every recorded bookie of a closed ledger for every entry. Whoever acknowledged one and was never damaged
+/// returns it; with `repair`, Qa return it whatever was damaged.
+pub async fn count_copies(world: &World, cluster: &Cluster, ledger: LedgerId, repair: bool) {
+    let mut failure = None;
+    for _ in 0..if repair { 200 } else { 20 } {
+        failure = match missing_copy(world, cluster, ledger, repair).await {
+            Ok(missing) => missing,
+            Err(Error::NoSuchLedger(_)) => None,
+            Err(error) => Some((EntryId::FIRST, error.to_string())),
+        };
+        if failure.is_none() {
+            return;
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    if let Some((entry, why)) = failure {
+        world.judge.hear(|model| model.lost(ledger, entry, &why));
+    }
+}
+
+/// How many entries are asked for at once.
+const AT_ONCE: usize = 32;
+
+async fn missing_copy(
+    world: &World,
+    cluster: &Cluster,
+    ledger: LedgerId,
+    repair: bool,
+) -> Result<Option<(EntryId, String)>, Error> {
+    let layout = Arc::new(Layout::of(&cluster.stored(ledger).await?)?);
+    let Some(last) = world.judge.model().metadata.closed_at(ledger) else { return Ok(None) };
+    let first = world.judge.model().wire.first(ledger);
+    let entries: Vec<EntryId> = (first.0..=last.0).map(EntryId).collect();
+    for some in entries.chunks(AT_ONCE) {
+        let mut asked = JoinSet::new();
+        for entry in some.iter().copied() {
+            let (world, cluster, layout) = (world.clone(), cluster.clone(), layout.clone());
+            asked.spawn(async move { missing_copy_of(&world, &cluster, &layout, entry, repair).await });
+        }
+        while let Some(missing) = asked.join_next().await {
+            if let Ok(Some(missing)) = missing {
+                return Ok(Some(missing));
+            }
         }
     }
-    copies
+    Ok(None)
+}
+
+async fn missing_copy_of(
+    world: &World,
+    cluster: &Cluster,
+    layout: &Layout,
+    entry: EntryId,
+    repair: bool,
+) -> Option<(EntryId, String)> {
+    let mut copies = 0;
+    for bookie in layout.replicas(entry) {
+        let read = Request::Read { ledger: layout.ledger, entry, options: ReadOptions::default() };
+        let answer = ask(&*cluster.bookies, bookie, read).await;
+        let whole = matches!(&answer, Ok(Answer::Entry { body, .. })
+            if layout.digest.open(layout.ledger, entry, body).is_ok());
+        copies += usize::from(whole);
+        let model = world.judge.model();
+        let bound =
+            model.wire.has_acknowledged(bookie, layout.ledger, entry) && !model.wire.is_damaged(bookie);
+        if bound && !whole {
+            return Some((
+                entry,
+                format!("{bookie}, which was never damaged, does not return it: {answer:?}"),
+            ));
+        }
+    }
+    let few = repair && copies < layout.quorums.ack() as usize;
+    few.then(|| (entry, format!("{copies} of its bookies return it, after all there was to repair")))
 }

@@ -1,14 +1,12 @@
-//! Scenarios about disks: S5, S11, S14, S15.
+//! Scenarios about disks: S5, S10, S11, S14, S15.
 
 use std::time::Duration;
 
-use crate::load::reading::copies;
 use crate::node::Ending;
-use crate::stage::{Stage, play};
-use crate::world::World;
+use crate::plan::Storage;
+use crate::stage::{Stage, play, play_in};
+use crate::world::{Setting, World};
 use disk::simulated::{Call, Fault};
-use ledger::layout::Layout;
-use protocol::EntryId;
 use tokio::time::sleep;
 
 fn text(error: impl ToString) -> String {
@@ -35,27 +33,65 @@ pub fn s05_a_flush_that_failed_once_loses_nothing() -> Result<(), String> {
     })
 }
 
-/// A sync fails, the process restarts, the machine does not: what is in the page cache is not on the disk.
+/// A sync fails, the process restarts, the machine does not: what is in the page cache is not on the disk. So it is
+/// with an entry that is sent again, and with a fence.
 pub fn s05_what_is_replayed_after_a_failed_sync_is_written_again() -> Result<(), String> {
     play(3, async |stage| {
         let (writer, recoverer) = (stage.actor("writer"), stage.actor("recoverer"));
         let mut open = writer.create((3, 3, 2)).await?;
         let ensemble = stage.ensemble(open.ledger)?;
         let failing = ensemble.first().ok_or("a bookie")?;
+        let platters = stage.node(failing)?.platters();
+        let fail_a_sync =
+            || platters.iter().for_each(|platter| platter.device.fail(Call::Sync, 0, Fault::Io));
         writer.write(&mut open, 5).await?;
         writer.listen(&mut open, 100).await;
-        let platters = stage.node(failing)?.platters();
-        platters.iter().for_each(|platter| platter.device.fail(Call::Sync, 0, Fault::Io));
-        writer.add(&mut open, 3);
-        writer.listen(&mut open, 500).await;
-        writer.dies();
+        fail_a_sync();
+        writer.insist(&open).await?;
         stage.restart(failing, Ending::Kill).await?;
-        let stored = recoverer.recover(open.ledger).await.map_err(text)?;
+        writer.insist(&open).await?;
         stage.restart(failing, Ending::PowerLoss).await?;
-        let layout = Layout::of(&stored).map_err(text)?;
-        for entry in (0..8).map(EntryId) {
-            copies(&recoverer.cluster, &layout, entry).await;
+        recoverer.ask_for_all(&open, false).await?;
+        fail_a_sync();
+        recoverer.ask_for_all(&open, true).await?;
+        stage.restart(failing, Ending::Kill).await?;
+        recoverer.ask_for_all(&open, true).await?;
+        stage.restart(failing, Ending::PowerLoss).await?;
+        writer.dies();
+        stage.actor("another").insist(&open).await?;
+        stage.scrub().await
+    })
+}
+
+/// Damage in the middle of what was acknowledged is no torn tail.
+pub fn s10_damage_below_what_was_acknowledged_is_not_cut_off() -> Result<(), String> {
+    let seldom =
+        Setting { storage: Storage { flush_ms: 60_000, ..Setting::calm(3).storage }, ..Setting::calm(3) };
+    play_in(&seldom, async |stage| {
+        let writer = stage.actor("writer");
+        let mut open = writer.create((3, 3, 2)).await?;
+        let ensemble = stage.ensemble(open.ledger)?;
+        let mark: Vec<u8> = (0..200).map(|i| (i * 37 % 251) as u8).collect();
+        writer.write(&mut open, 3).await?;
+        open.add(mark.clone().into());
+        writer.listen(&mut open, 200).await;
+        for _ in 0..5 {
+            writer.write(&mut open, 1).await?;
         }
+        writer.listen(&mut open, 200).await;
+        let node = stage.node(ensemble.first().ok_or("a bookie")?)?;
+        node.stop(&stage.world, Ending::Kill);
+        stage.damage(&node.id);
+        let mut flipped = 0;
+        for platter in node.platters() {
+            for place in platter.device.find(&mark) {
+                platter.device.flip_bit_at(&place.file, place.position + 50);
+                flipped += 1;
+            }
+        }
+        stage.expect(flipped == 1, "the entry is found")?;
+        stage.start(&node.id).await?;
+        stage.actor("reader").ask_for_all(&open, false).await?;
         stage.scrub().await
     })
 }
@@ -140,4 +176,26 @@ async fn supervise(world: &World) {
         world.nodes.iter().for_each(|node| node.start(world));
         sleep(Duration::from_millis(300)).await;
     }
+}
+
+/// B10: one slow disk, and a writer that does not wait.
+pub fn b10_a_bookie_with_a_slow_disk_holds_no_more_than_it_may() -> Result<(), String> {
+    play(3, async |stage| {
+        let writer = stage.actor("writer");
+        let mut open = writer.create((3, 3, 2)).await?;
+        let ensemble = stage.ensemble(open.ledger)?;
+        writer.write(&mut open, 1).await?;
+        let slow = stage.node(ensemble.first().ok_or("a bookie")?)?;
+        slow.set_pace(2_000_000, 2_500_000);
+        for _ in 0..30 {
+            for _ in 0..10 {
+                open.add(vec![1; 40_000].into());
+            }
+            writer.listen(&mut open, 10).await;
+        }
+        writer.listen(&mut open, 500).await;
+        slow.set_pace(0, 1000);
+        writer.listen(&mut open, 10_000).await;
+        stage.scrub().await
+    })
 }

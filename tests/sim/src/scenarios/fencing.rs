@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use crate::node::Ending;
-use crate::stage::{Actor, Stage, play};
-use disk::simulated::{Call, Fault};
+use crate::plan::Storage;
+use crate::replacement::replace;
+use crate::stage::{Actor, Stage, play, play_in};
+use crate::world::Setting;
 use ledger::Error;
 use metadata::State;
 use metadata::Stored;
@@ -64,25 +66,31 @@ pub fn s01_a_bookie_that_only_a_recovery_read_reached_takes_no_more_adds() -> Re
 
 /// H1: a fence that a recoverer counted must not be lost with the power.
 pub fn s03_no_answer_is_given_before_its_fence_is_durable() -> Result<(), String> {
-    play(3, async |stage| {
+    let slow =
+        Setting { storage: Storage { sync_ms: (3, 8), ..Setting::calm(3).storage }, ..Setting::calm(3) };
+    play_in(&slow, async |stage| {
         let (writer, recoverer) = (stage.actor("writer"), stage.actor("recoverer"));
         let mut open = writer.create((3, 3, 2)).await?;
         let ensemble = stage.ensemble(open.ledger)?;
-        let [a, b, c] = ensemble.as_slice() else { return Err("three bookies".into()) };
         // Known to all: an unknown ledger would be looked up in metadata.
         writer.write(&mut open, 1).await?;
-        writer.listen(&mut open, 100).await;
-        let recovery = lose_the_lac_read_of(&stage, &recoverer, open.ledger, c, [a, b]).await;
-        for platter in stage.node(c)?.platters() {
-            platter.device.fail(Call::Sync, 0, Fault::Power);
+        writer.listen(&mut open, 200).await;
+        // Whatever answers a fencing read loses its power at once.
+        for bookie in &ensemble {
+            let (world, node) = (stage.world.clone(), stage.node(bookie)?);
+            stage.world.network.after_answer(bookie, true, move || {
+                let agenda = world.agenda.clone();
+                agenda.after(Duration::ZERO, move || node.stop(&world, Ending::PowerLoss));
+            });
         }
-        recoverer.mend(b);
-        recoverer.mend(a);
-        sleep(Duration::from_millis(20)).await;
-        stage.restart(c, Ending::PowerLoss).await?;
-        writer.add(&mut open, 3);
-        writer.listen(&mut open, 4000).await;
-        let _ = recovery.await;
+        let recovery = recoverer.recover_meanwhile(open.ledger);
+        sleep(Duration::from_millis(500)).await;
+        recovery.abort();
+        recoverer.dies();
+        for bookie in &ensemble {
+            stage.start(bookie).await?;
+        }
+        writer.insist(&open).await?;
         stage.scrub().await
     })
 }
@@ -119,9 +127,15 @@ pub fn s04_a_fence_outlives_checkpoint_trim_and_crash() -> Result<(), String> {
         for bookie in &ensemble {
             stage.restart(bookie, Ending::PowerLoss).await?;
         }
-        writer.add(&mut open, 2);
-        let acknowledged = writer.listen(&mut open, 4000).await;
-        stage.expect(acknowledged == EntryId(2), "the fenced ledger takes nothing")?;
+        writer.insist(&open).await?;
+        // What the index knew must be in the segments that are left.
+        for bookie in &ensemble {
+            let node = stage.node(bookie)?;
+            node.stop(&stage.world, Ending::Kill);
+            node.platters().iter().for_each(|platter| platter.index.wipe());
+            stage.start(bookie).await?;
+        }
+        writer.insist(&open).await?;
         stage.scrub().await
     })
 }
@@ -165,12 +179,7 @@ pub fn s08_bookies_recreated_at_the_same_addresses_take_no_adds_for_a_closed_led
         writer.write(&mut open, 3).await?;
         recoverer.recover(open.ledger).await.map_err(|error| error.to_string())?;
         for bookie in &ensemble {
-            let node = stage.node(bookie)?;
-            node.stop(&stage.world, Ending::Kill);
-            for platter in node.platters() {
-                platter.device.wipe();
-                platter.index.wipe();
-            }
+            stage.wipe(bookie)?;
             stage.start(bookie).await?;
         }
         writer.add(&mut open, 2);
@@ -180,5 +189,25 @@ pub fn s08_bookies_recreated_at_the_same_addresses_take_no_adds_for_a_closed_led
         let state = stage.state(open.ledger);
         let same = |state| matches!((state, closed), (State::Closed { last, .. }, State::Closed { last: l, .. }) if last == l);
         stage.expect(state.is_some_and(same), "the ledger ends where it ended")
+    })
+}
+
+/// The same after an operator has moved all that they had, and forgot them.
+pub fn s08_bookies_that_took_the_place_of_decommissioned_ones_take_no_adds_for_a_closed_ledger()
+-> Result<(), String> {
+    let with_repair = Setting { repair: true, ..Setting::calm(6) };
+    play_in(&with_repair, async |stage| {
+        let (writer, recoverer) = (stage.actor("writer"), stage.actor("recoverer"));
+        let mut open = writer.create((3, 3, 2)).await?;
+        let ensemble = stage.ensemble(open.ledger)?;
+        writer.write(&mut open, 3).await?;
+        recoverer.recover(open.ledger).await.map_err(|error| error.to_string())?;
+        for bookie in &ensemble {
+            let replaced = replace(&stage.world, &stage.node(bookie)?, 7).await;
+            stage.expect(replaced, "the bookie is decommissioned and replaced")?;
+            stage.start(bookie).await?;
+        }
+        writer.insist(&open).await?;
+        stage.scrub().await
     })
 }

@@ -81,6 +81,18 @@ pub const ALL: &[(&str, Scenario)] = &[
         recovery::s16_entries_beyond_32_bits_are_where_readers_look,
     ),
     (
+        "s08_bookies_that_took_the_place_of_decommissioned_ones_take_no_adds_for_a_closed_ledger",
+        fencing::s08_bookies_that_took_the_place_of_decommissioned_ones_take_no_adds_for_a_closed_ledger,
+    ),
+    (
+        "b10_a_bookie_with_a_slow_disk_holds_no_more_than_it_may",
+        bookies::b10_a_bookie_with_a_slow_disk_holds_no_more_than_it_may,
+    ),
+    (
+        "s10_damage_below_what_was_acknowledged_is_not_cut_off",
+        bookies::s10_damage_below_what_was_acknowledged_is_not_cut_off,
+    ),
+    (
         "s05_what_is_replayed_after_a_failed_sync_is_written_again",
         bookies::s05_what_is_replayed_after_a_failed_sync_is_written_again,
     ),

@@ -57,12 +57,7 @@ pub fn s09_a_wiped_bookie_and_a_lost_one_do_not_truncate() -> Result<(), String>
         writer.cut_off(c);
         writer.write(&mut open, 5).await?;
         writer.dies();
-        let wiped = stage.node(a)?;
-        wiped.stop(&stage.world, Ending::Kill);
-        for platter in wiped.platters() {
-            platter.device.wipe();
-            platter.index.wipe();
-        }
+        stage.wipe(a)?;
         stage.start(a).await?;
         stage.node(b)?.stop(&stage.world, Ending::Kill);
         let hasty = timeout(Duration::from_secs(30), recoverer.recover(open.ledger)).await;
@@ -90,6 +85,7 @@ pub fn s10_recovery_does_not_end_a_ledger_at_a_damaged_entry() -> Result<(), Str
         for bookie in [a, b] {
             let node = stage.node(bookie)?;
             node.stop(&stage.world, Ending::Kill);
+            stage.damage(bookie);
             for platter in node.platters() {
                 for place in platter.device.find(&mark) {
                     platter.device.flip_bit_at(&place.file, place.position + 50);
@@ -174,10 +170,7 @@ pub fn s17_all_lose_power_at_once_and_one_its_disk() -> Result<(), String> {
             node.stop(&stage.world, Ending::PowerLoss);
         }
         let lost = stage.world.nodes.first().ok_or("a node")?;
-        for platter in lost.platters() {
-            platter.device.wipe();
-            platter.index.wipe();
-        }
+        stage.wipe(&lost.id)?;
         for node in stage.world.nodes.iter() {
             stage.start(&node.id).await?;
         }
