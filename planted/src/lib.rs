@@ -81,6 +81,35 @@ bugs! {
     RepairStopsShort,
     /// Repair recovers open links of logs, whose owners may be alive (P#26074).
     RepairClosesLinks,
+    /// A broker tells senders that their messages are stored when the entry before theirs is.
+    EffectBeforeAcknowledged,
+    /// Consumers are given messages that are not acknowledged yet.
+    RowsBeforeAcknowledged,
+    /// An owner whose log has ended tells its senders that everything is stored.
+    FencedTakenForAcknowledged,
+    /// A sender who has waited for long is told that his message is stored.
+    SlowTakenForAcknowledged,
+    /// Records of one unit go into several entries.
+    UnitSplit,
+    /// Store times are the clock's, even where it goes back.
+    StoreTimeFollowsClock,
+    /// A new owner does not go on from the newest store time.
+    TimeNotReplayed,
+    /// A new owner does not read the last entries.
+    ReplayStopsShort,
+    /// A new owner reads messages only: no topics, no offsets.
+    ChangesNotReplayed,
+    /// A new owner does not know which half messages wait.
+    HalvesNotReplayed,
+    /// A half message that was decided can be decided again.
+    DecisionForgotten,
+}
+
+impl Bug {
+    /// Whether it is a broker's: then the ledger layer alone never meets it.
+    pub fn is_of_brokers(self) -> bool {
+        self >= Bug::EffectBeforeAcknowledged
+    }
 }
 
 #[cfg(feature = "planted")]

@@ -290,7 +290,14 @@ impl<D: Duty> Shelf<D> {
 
     fn force(&mut self, ledger: LedgerId) -> Decision {
         let Some(facts) = self.facts(ledger)? else {
-            return refuse(if self.shelf_state.limbo() { Refusal::Unknown } else { Refusal::NoLedger });
+            // Nothing of it was ever added here, so nothing is missing: a ledger whose ensemble is larger than its
+            // write quorum is forced on bookies that have none of its entries yet. But adds without a sync may have
+            // gone with the power, and the ledger with them.
+            return match (self.shelf_state.limbo(), self.clean_start) {
+                (true, _) => refuse(Refusal::Unknown),
+                (false, true) => Ok(Err(Verdict::Answer(Ok(Answer::Forced)))),
+                (false, false) => refuse(Refusal::Io),
+            };
         };
         // Adds that an earlier process took without a sync may be gone with the power: only their writer knows of
         // them, and must not hear that they are durable.

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use planted::Bug;
 use protocol::message::Stored;
 use protocol::message::stored::{self, stored_len};
 
@@ -222,10 +223,14 @@ impl Core {
         if self.open.is_empty() {
             self.open_since = now.at;
         }
-        self.last_time = self.last_time.max(now.wall);
+        self.last_time =
+            if planted::on(Bug::StoreTimeFollowsClock) { now.wall } else { self.last_time.max(now.wall) };
         let mut staged = Staged { first: None, rest: Vec::new(), store_time: self.last_time, end: 0 };
         let mut changes = changes.changes.iter();
         for record in unit {
+            if planted::on(Bug::UnitSplit) && !self.open.is_empty() {
+                self.close();
+            }
             match record {
                 Record::Message(message) => staged.push(self.stage_message(message)),
                 Record::Change(change) => {
@@ -292,6 +297,9 @@ impl Core {
         let row = HotRow { position, tag: message.tag, store_time: self.last_time, len };
         if !self.index.push(slot, row, grown) {
             self.open_grown.push(slot);
+        }
+        if planted::on(Bug::RowsBeforeAcknowledged) {
+            self.index.show_all();
         }
         let store_time = self.last_time;
         for &hash in message.keys {
@@ -383,7 +391,8 @@ impl Core {
                 }
             }
         }
-        while self.effects.front().is_some_and(|pending| pending.after <= position) {
+        let early = planted::on(Bug::EffectBeforeAcknowledged);
+        while self.effects.front().is_some_and(|pending| pending.after <= position || early) {
             let effect = self.effects.pop_front().and_then(|pending| pending.effect);
             into.effects.extend(effect.map(|effect| (effect, Outcome::Acknowledged)));
         }
@@ -404,7 +413,9 @@ impl Core {
         let late = |pending: &Pending| now.at.saturating_sub(pending.since) >= self.limits.slow_after;
         for pending in self.effects.iter_mut().take_while(|pending| late(pending)) {
             if pending.impatient {
-                into.effects.extend(pending.effect.take().map(|effect| (effect, Outcome::Slow)));
+                let slow = planted::on(Bug::SlowTakenForAcknowledged);
+                let outcome = if slow { Outcome::Acknowledged } else { Outcome::Slow };
+                into.effects.extend(pending.effect.take().map(|effect| (effect, outcome)));
             }
         }
     }
@@ -413,7 +424,9 @@ impl Core {
     pub fn end(&mut self, into: &mut Released) {
         self.ended = true;
         let effects = self.effects.drain(..).filter_map(|pending| pending.effect);
-        into.effects.extend(effects.map(|effect| (effect, Outcome::Fenced)));
+        let fenced = planted::on(Bug::FencedTakenForAcknowledged);
+        let outcome = if fenced { Outcome::Acknowledged } else { Outcome::Fenced };
+        into.effects.extend(effects.map(|effect| (effect, outcome)));
         self.closed.clear();
         self.flying.clear();
     }

@@ -168,6 +168,13 @@ impl Content {
         Some(position)
     }
 
+    pub(super) fn clear(&mut self, position: u64, len: usize) {
+        let end = self.size.min(position + len as u64);
+        for at in position.min(end)..end {
+            self.put(at, &[0]);
+        }
+    }
+
     /// Where the last byte that is not zero ends.
     pub(super) fn written(&self) -> u64 {
         let Some(last) = self.pages.iter().rposition(Option::is_some) else { return 0 };

@@ -164,6 +164,13 @@ impl Device {
         }
     }
 
+    /// Some bytes are as if they had never been written.
+    pub fn lose_writes(&self, file: &str, position: u64, len: usize) {
+        if let Some(content) = self.state.lock().names.get(file) {
+            content.lock().clear(position, len);
+        }
+    }
+
     /// Lets a durable sector go back to what it held before its last write, in a file that `which` picks.
     pub fn make_stale(&self, which: impl Fn(&str) -> bool) -> Option<Decay> {
         self.decay(which, Content::make_stale)

@@ -56,6 +56,12 @@ impl Agenda {
         self.at(Instant::now() + delay, action);
     }
 
+    /// Forgets what has not happened yet: it may hold on to the world that holds on to this.
+    pub fn clear(&self) {
+        let waiting = std::mem::take(&mut self.waiting.lock().actions);
+        drop(waiting);
+    }
+
     fn do_what_is_due(&self) -> Option<Instant> {
         loop {
             let mut waiting = self.waiting.lock();

@@ -1,6 +1,7 @@
 //! The real cores in a simulated world, and a judge.
 
 pub mod agenda;
+pub mod brokers;
 pub mod chance;
 pub mod judge;
 pub mod load;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use parking_lot::Mutex;
-use sim::run::{Outcome, run, watch_panics};
+use sim::run::{Layer, Outcome, run, watch_panics};
 
 mod planted_bugs;
 mod watchdog;
@@ -34,6 +34,9 @@ enum Command {
         /// Prints every event of each run.
         #[arg(long)]
         verbose: bool,
+        /// Virtual brokers and their clients, instead of clients of ledgers and logs.
+        #[arg(long)]
+        brokers: bool,
         /// Goes on after a violation.
         #[arg(long)]
         all: bool,
@@ -59,10 +62,11 @@ fn main() -> ExitCode {
         tracing_subscriber::fmt().with_env_filter(filter).without_time().init();
     }
     match Arguments::parse().command {
-        Command::Simulate { seeds, seed, threads, verbose, all, twice } => {
+        Command::Simulate { seeds, seed, threads, verbose, brokers, all, twice } => {
             let seeds = seeds.unwrap_or(if seed.is_some() { 1 } else { 2000 });
             let threads = threads.unwrap_or_else(cores);
-            Campaign { first: seed.unwrap_or(1), seeds, threads, verbose, all, twice }.go()
+            let layer = if brokers { Layer::Brokers } else { Layer::Ledgers };
+            Campaign { layer, first: seed.unwrap_or(1), seeds, threads, verbose, all, twice }.go()
         }
         Command::Planted { seeds, bug } => planted_bugs::go(seeds, bug.as_deref(), cores()),
     }
@@ -73,6 +77,7 @@ fn cores() -> usize {
 }
 
 struct Campaign {
+    layer: Layer,
     first: u64,
     seeds: u64,
     threads: usize,
@@ -126,9 +131,9 @@ impl Campaign {
 
     fn run(&self, seed: u64) -> Outcome {
         let watched = watchdog::watch(seed);
-        let mut outcome = run(seed, self.verbose);
+        let mut outcome = run(self.layer, seed, self.verbose);
         if self.twice > 0 && seed.is_multiple_of(self.twice) {
-            let again = run(seed, false);
+            let again = run(self.layer, seed, false);
             if again.digest != outcome.digest {
                 let text =
                     "two runs of this seed differ: something depends on more than the seed".to_string();
@@ -146,10 +151,9 @@ impl Campaign {
         }
         println!("{:.0} s of simulated time in {:.1} s", results.simulated.as_secs_f64(), took.as_secs_f64());
         for outcome in &results.failed {
-            println!(
-                "seed {} failed; replay it: ./test simulate --seed {} (add --verbose)",
-                outcome.seed, outcome.seed
-            );
+            let brokers = if self.layer == Layer::Brokers { " --brokers" } else { "" };
+            let seed = outcome.seed;
+            println!("seed {seed} failed; replay it: ./test simulate{brokers} --seed {seed} (add --verbose)");
         }
         println!("{} passed, {} failed", results.passed, results.failed.len());
         ExitCode::from(u8::from(!results.failed.is_empty() || results.passed == 0))

@@ -260,10 +260,7 @@ impl Nemesis {
             Fault::FailedRead => platter.device.fail(Call::Read, self.chance.within(0..20), DiskFault::Io),
             Fault::BitFlip => drop(platter.device.flip_bit(|_| true)),
             Fault::StaleSector => drop(platter.device.make_stale(|_| true)),
-            Fault::LostWrite => {
-                platter.device.fail(Call::Write, self.chance.within(0..20), DiskFault::Misdirected)
-            }
-            Fault::DamagedTail => self.damage_tail(node, platter),
+            Fault::DamagedTail | Fault::LostWrite => self.damage_tail(fault, node, platter),
             Fault::CutFile => {
                 node.stop(&self.world, Ending::Kill);
                 if let Some((name, size)) = self.chance.pick(&platter.device.files()) {
@@ -306,7 +303,7 @@ impl Nemesis {
 
     /// Waits until more was written behind what is there now: then its acknowledgement is on the disk too, and losing
     /// it can be noticed.
-    fn damage_tail(&self, node: &Arc<Node>, platter: Platter) {
+    fn damage_tail(&self, fault: Fault, node: &Arc<Node>, platter: Platter) {
         let newest = |platter: &Platter| {
             let segments =
                 platter.device.files().into_iter().filter(|(name, _)| name.starts_with("segment-"));
@@ -317,8 +314,11 @@ impl Nemesis {
         self.later(100..1500, move || {
             if platter.device.written(&name) > before + 4096 && node.has(&platter) {
                 node.stop(&world, Ending::Kill);
-                platter.device.flip_bit_at(&name, place);
-                world.trace.note(&format!("a bit of {name} at {place} is flipped"));
+                match fault {
+                    Fault::LostWrite => platter.device.lose_writes(&name, place, 512),
+                    _ => platter.device.flip_bit_at(&name, place),
+                }
+                world.trace.note(&format!("{name} at {place} is not what it was"));
             }
         });
     }

@@ -169,6 +169,18 @@ impl Network {
         self.state.lock().traps.insert(bookie.clone(), Trap { fencing, then: Box::new(then) });
     }
 
+    /// Forgets everybody: a world that is over must not be held by its own connections.
+    pub fn clear(&self) {
+        let mut state = self.state.lock();
+        let gone = (
+            std::mem::take(&mut state.bookies),
+            std::mem::take(&mut state.links),
+            std::mem::take(&mut state.traps),
+        );
+        drop(state);
+        drop(gone);
+    }
+
     pub fn remove_traps(&self) {
         self.state.lock().traps.clear();
     }

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 #[cfg(feature = "planted")]
 pub fn go(seeds: u64, only: Option<&str>, threads: usize) -> ExitCode {
     use planted::Bug;
+    use sim::run::Layer;
 
     let (mut caught, mut missed) = (0, 0);
     for bug in Bug::ALL.iter().filter(|bug| only.is_none_or(|name| name == bug.name())) {
         planted::choose(Some(*bug));
-        let found = first_violation(seeds.min(MOST), threads);
-        let played = if found.is_none() { first_scenario() } else { None };
+        let layer = if bug.is_of_brokers() { Layer::Brokers } else { Layer::Ledgers };
+        let found = first_violation(layer, seeds.min(MOST), threads);
+        let played = if found.is_none() && layer == Layer::Ledgers { first_scenario() } else { None };
         planted::choose(None);
         if let Some((name, told)) = played {
             caught += 1;
@@ -18,7 +20,7 @@ pub fn go(seeds: u64, only: Option<&str>, threads: usize) -> ExitCode {
             continue;
         }
         match found {
-            Some((seed, violation)) if sim::run::run(seed, false).is_good() => {
+            Some((seed, violation)) if sim::run::run(layer, seed, false).is_good() => {
                 caught += 1;
                 println!("{:<28} caught after {seed:>4} seeds: {violation}", bug.name());
             }
@@ -48,7 +50,11 @@ fn first_scenario() -> Option<(&'static str, String)> {
 
 /// The lowest seed that violates something.
 #[cfg(feature = "planted")]
-fn first_violation(seeds: u64, threads: usize) -> Option<(u64, sim::judge::Violation)> {
+fn first_violation(
+    layer: sim::run::Layer,
+    seeds: u64,
+    threads: usize,
+) -> Option<(u64, sim::judge::Violation)> {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     let next = AtomicU64::new(1);
@@ -62,7 +68,7 @@ fn first_violation(seeds: u64, threads: usize) -> Option<(u64, sim::judge::Viola
                         return;
                     }
                     let watched = crate::watchdog::watch(seed);
-                    let outcome = sim::run::run(seed, false);
+                    let outcome = sim::run::run(layer, seed, false);
                     drop(watched);
                     if let Some(violation) = outcome.violations.first() {
                         let mut found = found.lock();

@@ -14,13 +14,14 @@ use ledger::log::LogName;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::brokers::{self, BrokerLoad};
 use crate::chance::Chance;
 use crate::judge::Violation;
 use crate::load::ledgers::LedgerLoad;
 use crate::load::logs::LogLoad;
 use crate::load::{Clients, ledgers, logs};
 use crate::nemesis::Nemesis;
-use crate::plan::Plan;
+use crate::plan::{Load, Plan};
 use crate::world::{Setting, World};
 
 /// What became of a seed.
@@ -43,11 +44,21 @@ impl Outcome {
 /// How long a run may take, in simulated time; whatever exceeds it is stuck.
 const BOUND: Duration = Duration::from_secs(1200);
 
-pub fn run(seed: u64, printed: bool) -> Outcome {
+/// What clients use in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// Ledgers and logs.
+    Ledgers,
+    /// A virtual broker on a log.
+    Brokers,
+}
+
+pub fn run(layer: Layer, seed: u64, printed: bool) -> Outcome {
     let chance = Chance::new(seed);
     let plan = Plan::draw(&chance);
+    let brokers = (layer == Layer::Brokers).then(|| brokers::Plan::draw(&chance));
     if printed {
-        println!("{plan:#?}");
+        println!("{plan:#?}\n{brokers:#?}");
     }
     let setting = Setting {
         nodes: plan.nodes,
@@ -57,7 +68,7 @@ pub fn run(seed: u64, printed: bool) -> Outcome {
         storage: plan.storage.clone(),
         repair: plan.repair,
     };
-    simulate(seed, &setting, printed, move |world| storm(world, plan, chance))
+    simulate(seed, &setting, printed, move |world| storm(world, plan, brokers, chance))
 }
 
 /// Runs `story` in a new world until it ends or something is violated.
@@ -86,13 +97,15 @@ pub fn simulate<F: Future<Output = Result<(), String>>>(
         for text in PANICS.take() {
             judge.hear(|model| model.violation("panic", text));
         }
-        Outcome {
+        let outcome = Outcome {
             seed,
             violations: judge.violations(),
             digest: world.trace.digest(),
             tally: judge.model().tally.clone(),
             simulated: began.elapsed(),
-        }
+        };
+        world.end();
+        outcome
     })
 }
 
@@ -107,10 +120,18 @@ pub fn watch_panics() {
     }));
 }
 
-async fn storm(world: World, plan: Plan, chance: Chance) -> Result<(), String> {
+async fn storm(
+    world: World,
+    plan: Plan,
+    brokers: Option<brokers::Plan>,
+    chance: Chance,
+) -> Result<(), String> {
     boot(&world, &plan).await?;
     let clients = Clients::default();
-    let loads = Loads::new(&world, &plan, &clients, &chance);
+    let loads = match brokers {
+        None => Loads::new(&world, &plan, &clients, &chance),
+        Some(brokers) => Loads::of_brokers(&world, (&plan, brokers), &clients, &chance),
+    };
     let alive = clients.clone();
     let nemesis = Arc::new(Nemesis::new(&world, &plan, &chance, Arc::new(move || alive.alive())));
     {
@@ -146,6 +167,7 @@ async fn boot(world: &World, plan: &Plan) -> Result<(), String> {
 struct Loads {
     logs: Vec<Arc<LogLoad>>,
     ledgers: Vec<Arc<LedgerLoad>>,
+    brokers: Option<Arc<BrokerLoad>>,
     /// Nobody writes by it; it looks after what all have written.
     last: Arc<LedgerLoad>,
 }
@@ -174,8 +196,27 @@ impl Loads {
         Loads {
             logs: (0..plan.load.logs).map(log).collect(),
             ledgers: (0..plan.load.writers).map(ledgers).collect(),
+            brokers: None,
             last: ledgers(0),
         }
+    }
+
+    fn of_brokers(
+        world: &World,
+        (plan, brokers): (&Plan, brokers::Plan),
+        clients: &Clients,
+        chance: &Chance,
+    ) -> Loads {
+        let idle = Plan { load: Load { logs: 0, writers: 0, ..plan.load.clone() }, ..plan.clone() };
+        let load = BrokerLoad {
+            world: world.clone(),
+            clients: clients.clone(),
+            plan: brokers,
+            quorums: plan.quorums,
+            chance: chance.fork(),
+            owners: Default::default(),
+        };
+        Loads { brokers: Some(Arc::new(load)), ..Loads::new(world, &idle, clients, chance) }
     }
 
     fn start(&self, tasks: &mut JoinSet<()>) {
@@ -185,11 +226,23 @@ impl Loads {
         for load in &self.ledgers {
             tasks.spawn(load.clone().run());
         }
+        if let Some(load) = &self.brokers {
+            tasks.spawn(load.clone().run_owners());
+            for _ in 0..load.plan.producers {
+                tasks.spawn(load.clone().run_producers());
+            }
+            for number in 0..load.plan.consumers {
+                tasks.spawn(load.clone().run_consumers(number));
+            }
+        }
     }
 
     async fn scrub(&self) -> Result<(), String> {
         for load in &self.logs {
             logs::scrub(load).await?;
+        }
+        if let Some(load) = &self.brokers {
+            brokers::scrub::scrub(load).await?;
         }
         ledgers::scrub(&self.last).await
     }

@@ -9,14 +9,14 @@ use metadata::Scope;
 use metadata::embedded::{Embedded, Sizes};
 use metadata::store::Store;
 use net::Bookies;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::agenda::Agenda;
 use crate::chance::Chance;
 use crate::judge::Judge;
 use crate::metastore::{MetaStore, Moods};
 use crate::network::{Network, Weather};
-use crate::node::Node;
+use crate::node::{Ending, Node};
 use crate::plan::Storage;
 use crate::process::{Process, ProcessId};
 use crate::trace::Trace;
@@ -33,6 +33,7 @@ pub struct World {
     pub meta_device: Device,
     pub nodes: Arc<Vec<Arc<Node>>>,
     pub repair: bool,
+    began: Instant,
     processes: Arc<AtomicU32>,
 }
 
@@ -113,6 +114,7 @@ impl World {
             meta,
             nodes: Arc::new(nodes),
             repair: setting.repair,
+            began: Instant::now(),
             processes: Arc::default(),
         };
         world.start_store().await;
@@ -131,6 +133,11 @@ impl World {
             self.judge
                 .hear(|model| model.violation("I18", format!("the cluster cannot be formatted: {error}")));
         }
+    }
+
+    /// How long the world has been there.
+    pub fn age(&self) -> Duration {
+        self.began.elapsed()
     }
 
     pub fn process(&self, name: &str) -> Arc<Process> {
@@ -174,6 +181,13 @@ impl World {
             true => self.meta_device.lose_power(),
             false => self.meta_device.kill(),
         }
+    }
+
+    /// Lets go of everything, at the end of a run.
+    pub fn end(&self) {
+        self.nodes.iter().for_each(|node| node.stop(self, Ending::Kill));
+        self.agenda.clear();
+        self.network.clear();
     }
 
     /// Waits until `condition` holds, for at most `bound` of simulated time.

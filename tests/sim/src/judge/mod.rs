@@ -8,8 +8,10 @@
 //! * [`metadata`]: what was agreed (I5–I7, I16, I17)
 //! * [`ledgers`]: what clients of single ledgers saw (I1–I4, I8, I14)
 //! * [`memory`]: what bookies hold for requests that they have not answered (B10)
+//! * [`brokers`]: what clients of virtual brokers were told (Q1–Q5)
 //! * [`logs`]: what owners and readers of logs saw (the same for positions, and one owner at a time)
 
+pub mod brokers;
 pub mod ledgers;
 pub mod logs;
 pub mod memory;
@@ -68,6 +70,7 @@ pub struct Model {
     pub ledgers: ledgers::Ledgers,
     pub logs: logs::Logs,
     pub memory: memory::Memory,
+    pub brokers: brokers::Brokers,
     /// What happened how often: a run that did nothing proves nothing.
     pub tally: BTreeMap<&'static str, u64>,
     violations: Vec<Violation>,
@@ -82,6 +85,7 @@ impl Judge {
             ledgers: Default::default(),
             logs: Default::default(),
             memory: Default::default(),
+            brokers: Default::default(),
             tally: BTreeMap::new(),
             violations: Vec::new(),
         };
