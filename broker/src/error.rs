@@ -1,6 +1,7 @@
 //! What can go wrong, by what the caller does about it.
 
 use crate::entry::Corrupt;
+use crate::vb::Refused;
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -10,9 +11,9 @@ pub enum Error {
     /// Tell the operator: what is stored is not what was written, or of a later release.
     #[error("virtual broker: {0}")]
     Corrupt(String),
-    /// A record that was needed was not taken.
+    /// Nothing was staged.
     #[error(transparent)]
-    Refused(#[from] crate::vb::Refused),
+    Refused(#[from] Refused),
 }
 
 impl From<Corrupt> for Error {

@@ -1,5 +1,6 @@
 //! RocketMQ's meaning, on a log: virtual brokers, what they keep, and what they answer.
 //!
+//! * [`checkpoint`] — what was derived from the log, in a log of its own.
 //! * [`entry`] — the bytes of a virtual broker's log.
 //! * [`index`] — where the messages of each queue are.
 //! * [`members`] — who is connected, by group, and who may read a queue in order.
@@ -8,6 +9,7 @@
 //!   A pure function of the changes in its log.
 //! * [`vb`] — a virtual broker: a state machine over one log.
 
+pub mod checkpoint;
 pub mod entry;
 pub mod error;
 pub mod index;

@@ -9,3 +9,6 @@ pub mod varint;
 
 pub use batch::Batch;
 pub use format::{Contents, Corrupt, MAX_ENTRY, Preamble, Row, What};
+
+#[cfg(test)]
+mod tests;

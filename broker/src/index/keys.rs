@@ -16,15 +16,28 @@ const PIECE: usize = 4096;
 pub struct HotKeys {
     full: Vec<Arc<Vec<KeyRow>>>,
     open: Vec<KeyRow>,
+    len: usize,
 }
 
 impl HotKeys {
     pub fn push(&mut self, row: KeyRow) {
         self.open.push(row);
+        self.len += 1;
         if self.open.len() == PIECE {
-            let piece = std::mem::replace(&mut self.open, Vec::with_capacity(PIECE));
-            self.full.push(Arc::new(piece));
+            self.close();
         }
+    }
+
+    fn close(&mut self) {
+        if !self.open.is_empty() {
+            self.full.push(Arc::new(std::mem::take(&mut self.open)));
+        }
+    }
+
+    /// All pieces; what comes later is not in them.
+    pub fn cut(&mut self) -> Vec<Arc<Vec<KeyRow>>> {
+        self.close();
+        self.full.clone()
     }
 
     /// All pieces, to be searched without the lock.
@@ -34,13 +47,14 @@ impl HotKeys {
         pieces
     }
 
-    /// Rows before this position are in a checkpoint.
+    /// Pieces that were cut before this position are in a checkpoint.
     pub fn forget(&mut self, before: u64) {
         self.full.retain(|piece| piece.last().is_some_and(|row| row.position >= before));
+        self.len = self.full.iter().map(|piece| piece.len()).sum::<usize>() + self.open.len();
     }
 
     pub fn len(&self) -> usize {
-        self.full.len() * PIECE + self.open.len()
+        self.len
     }
 
     pub fn is_empty(&self) -> bool {

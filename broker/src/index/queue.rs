@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::checkpoint::table::Bounds;
 use crate::state::TopicId;
 
 /// Where a message is, without its offset: that follows from the row's place.
@@ -53,8 +54,13 @@ pub struct Queue {
 }
 
 impl Queue {
-    pub fn new(topic: TopicId, queue: u16) -> Queue {
-        Queue { topic, queue, min: 0, visible: 0, hot_from: 0, hot: VecDeque::new(), grown_in: u64::MAX }
+    /// A queue none of whose rows are in memory.
+    pub fn new(topic: TopicId, queue: u16, min: u64, end: u64) -> Queue {
+        Queue { topic, queue, min, visible: end, hot_from: end, hot: VecDeque::new(), grown_in: u64::MAX }
+    }
+
+    pub fn bounds(&self) -> Bounds {
+        Bounds { topic: self.topic, queue: self.queue, min: self.min, end: self.end() }
     }
 
     pub fn min(&self) -> u64 {
@@ -74,13 +80,46 @@ impl Queue {
         self.hot_from
     }
 
+    /// None of its rows are in memory.
+    pub fn is_cold(&self) -> bool {
+        self.hot.is_empty()
+    }
+
+    pub fn hot_len(&self) -> usize {
+        self.hot.len()
+    }
+
+    /// Rows from an offset to before `end`, if they are in memory.
+    pub fn hot_rows(&self, from: u64, end: u64) -> impl Iterator<Item = HotRow> + '_ {
+        let skipped = from.saturating_sub(self.hot_from) as usize;
+        let wanted = end.saturating_sub(from.max(self.hot_from)) as usize;
+        self.hot.iter().skip(skipped).take(wanted).copied()
+    }
+
+    /// Rows before `end` leave memory.
+    pub(super) fn cool(&mut self, end: u64) {
+        let gone = end.saturating_sub(self.hot_from).min(self.hot.len() as u64);
+        self.hot.drain(..gone as usize);
+        self.hot_from += gone;
+        if self.hot.len() * 4 < self.hot.capacity() {
+            self.hot.shrink_to(self.hot.len());
+        }
+    }
+
+    /// Whether that is new.
+    pub(super) fn raise(&mut self, min: u64) -> bool {
+        let before = self.min;
+        self.min = min.clamp(self.min, self.visible);
+        self.min > before
+    }
+
     pub(super) fn push(&mut self, row: HotRow, batch: u64) -> bool {
         self.hot.push_back(row);
         std::mem::replace(&mut self.grown_in, batch) == batch
     }
 
     /// Everything before `end` is acknowledged.
-    pub fn show(&mut self, end: u64) {
+    pub(super) fn show(&mut self, end: u64) {
         self.visible = self.visible.max(end.min(self.end()));
     }
 
@@ -109,10 +148,18 @@ impl Queue {
         Rows::Found(found)
     }
 
-    /// The first row in memory whose message is not older than `time`.
+    /// The first acknowledged row in memory whose message is not older than `time`.
     pub fn hot_since(&self, time: i64) -> Option<Row> {
         let at = self.hot.partition_point(|row| row.store_time < time);
-        self.hot.get(at).map(|row| row.at(self.hot_from + at as u64))
+        let offset = self.hot_from + at as u64;
+        self.hot.get(at).filter(|_| offset < self.visible).map(|row| row.at(offset))
+    }
+}
+
+impl Queue {
+    /// Whether the first row in memory, and so all before it, is older than `time`.
+    pub fn hot_is_older(&self, time: i64) -> bool {
+        self.hot.front().is_some_and(|row| row.store_time < time)
     }
 }
 

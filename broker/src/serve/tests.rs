@@ -67,6 +67,7 @@ impl World {
             name: "broker-0".into(),
             address,
             log: LogName::new("vb-0").unwrap(),
+            checkpoints: LogName::new("vb-0-checkpoint").unwrap(),
             limits: vb::Limits::default(),
             settings,
         };

@@ -15,6 +15,8 @@ use protocol::message::stored::{self, stored_len};
 use super::clock::Now;
 use super::record::{Effect, NewMessage, Outcome, Placed, Record, Refused, Staged};
 use super::tail::Tail;
+use crate::checkpoint::Cut;
+use crate::checkpoint::write::Warm;
 use crate::entry::batch::Closed;
 use crate::entry::format::ROW_ROOM;
 use crate::entry::{Batch, MAX_ENTRY};
@@ -40,6 +42,13 @@ pub struct Limits {
     pub slow_after: Duration,
     /// Of the newest entries, kept in memory.
     pub tail_bytes: usize,
+    /// Of older entries that were read again, and of blocks of checkpoints.
+    pub read_bytes: usize,
+    pub block_bytes: usize,
+    /// A checkpoint is taken after so many bytes of log or rows in memory, and this long after a record at the latest.
+    pub checkpoint_bytes: u64,
+    pub checkpoint_rows: usize,
+    pub checkpoint_after: Duration,
 }
 
 impl Default for Limits {
@@ -52,6 +61,11 @@ impl Default for Limits {
             age: Duration::from_secs(1),
             slow_after: Duration::from_millis(2500),
             tail_bytes: 64 << 20,
+            read_bytes: 32 << 20,
+            block_bytes: 16 << 20,
+            checkpoint_bytes: 96 << 20,
+            checkpoint_rows: 256 << 10,
+            checkpoint_after: Duration::from_secs(15),
         }
     }
 }
@@ -66,6 +80,8 @@ pub struct Beginning {
     pub index: Index,
     /// The end of the log, everything before it acknowledged.
     pub end: u64,
+    /// What the newest checkpoint covers.
+    pub covered: u64,
     /// Store times go on from here.
     pub last_time: i64,
 }
@@ -88,6 +104,8 @@ pub struct Core {
     /// Somebody has an entry in hand that the log has not taken yet.
     appending: bool,
     acknowledged: u64,
+    /// By the newest checkpoint.
+    covered: u64,
     /// When the newest acknowledged entry was given to the log.
     confirmed_at: Duration,
     last_time: i64,
@@ -120,6 +138,9 @@ struct Pending {
     effect: Option<Effect>,
 }
 
+/// Messages are refused when the rows in memory are those of so many checkpoints: these do not keep up.
+const MOST_ROUNDS: usize = 16;
+
 /// What an event let go: to be fired, in order, outside the lock.
 #[derive(Default)]
 pub struct Released {
@@ -130,7 +151,7 @@ pub struct Released {
 
 impl Core {
     pub fn new(beginning: Beginning) -> Core {
-        let Beginning { vb, epoch, store_host, limits, state, index, end, last_time } = beginning;
+        let Beginning { vb, epoch, store_host, limits, state, index, end, covered, last_time } = beginning;
         Core {
             vb,
             epoch,
@@ -146,6 +167,7 @@ impl Core {
             flying: VecDeque::new(),
             appending: false,
             acknowledged: end,
+            covered,
             confirmed_at: Duration::ZERO,
             last_time,
             effects: VecDeque::new(),
@@ -173,7 +195,7 @@ impl Core {
         self.acknowledged
     }
 
-    /// Everything that was staged so far is acknowledged once `acknowledged` is here.
+    /// Everything that was staged so far lies before it, or ends there.
     pub fn staged(&self) -> u64 {
         if self.open.is_empty() { self.open.base() } else { self.open.position() }
     }
@@ -192,7 +214,8 @@ impl Core {
             return Some(Refused::Full(why.clone()));
         }
         let waiting = self.oldest().map_or(Duration::ZERO, |since| now.at.saturating_sub(since));
-        let full = self.held() + bytes > self.limits.unacknowledged && self.held() > 0;
+        let full = self.held() + bytes > self.limits.unacknowledged && self.held() > 0
+            || self.index.hot_rows() > MOST_ROUNDS * self.limits.checkpoint_rows;
         (full || waiting > self.limits.age).then_some(Refused::Busy { wait: waiting })
     }
 
@@ -237,6 +260,7 @@ impl Core {
                     if let Some(encoded) = changes.next() {
                         self.open.change(encoded, change.critical(), self.last_time);
                     }
+                    self.index.note(change, &self.state);
                     self.state.apply(change, self.last_time);
                 }
                 Record::Mark => self.open.mark(self.last_time),
@@ -274,8 +298,7 @@ impl Core {
 
     fn stage_message(&mut self, message: &NewMessage<'_>) -> Placed {
         let position = self.open.position();
-        let slot = self.index.slot(message.topic, message.queue);
-        let queue_offset = self.index.at(slot).map_or(0, |queue| queue.end());
+        let (slot, queue_offset) = self.index.place(message.topic, message.queue);
         let stored = Stored {
             topic: message.topic_name,
             queue: i32::from(message.queue),
@@ -305,7 +328,6 @@ impl Core {
         for &hash in message.keys {
             self.index.keys.push(KeyRow { hash, position, store_time });
         }
-        let Placed { position, queue_offset } = Placed { position, queue_offset };
         let (topic, queue) = (message.topic, message.queue);
         self.state.stored(&state::Stored { topic, queue, queue_offset, position, len, store_time });
         Placed { position, queue_offset }
@@ -385,10 +407,7 @@ impl Core {
             let Some(entry) = self.flying.pop_front() else { break };
             self.confirmed_at = entry.taken_at;
             for (slot, end) in entry.grown {
-                if let Some(queue) = self.index.at_mut(slot) {
-                    queue.show(end);
-                    into.grown.push((queue.topic, queue.queue));
-                }
+                into.grown.extend(self.index.show(slot, end));
             }
         }
         let early = planted::on(Bug::EffectBeforeAcknowledged);
@@ -456,6 +475,56 @@ impl Core {
     /// The entry that contains a position, if it is still in memory and acknowledged.
     pub fn entry(&self, position: u64) -> Option<(u64, Bytes)> {
         if position >= self.acknowledged { None } else { self.tail.containing(position) }
+    }
+
+    /// Whether there is something acknowledged that no checkpoint has, and whether that is much.
+    pub fn uncovered(&self) -> (bool, bool) {
+        let bytes = self.acknowledged - self.covered.min(self.acknowledged);
+        let rows = self.index.hot_rows().max(self.index.keys.len());
+        let Limits { checkpoint_bytes, checkpoint_rows, .. } = self.limits;
+        (bytes > 0, bytes >= checkpoint_bytes || rows >= checkpoint_rows)
+    }
+
+    /// What changed since the cut before, up to the end of what is staged: to be saved once that is acknowledged.
+    pub fn cut(&mut self) -> Cut {
+        if !self.open.is_empty() {
+            self.close();
+        }
+        Cut {
+            covered: self.open.base(),
+            last_time: self.last_time,
+            state: self.state.dirty(),
+            queues: self.index.cut_table(),
+            warm: self.index.cut_warm(),
+            keys: self.index.keys.cut(),
+        }
+    }
+
+    /// A cut was not saved after all.
+    pub fn uncut(&mut self, cut: &Cut) {
+        self.state.dirty_again(cut.state.iter().map(|block| block.key));
+        self.index.uncut_table(cut.queues.iter().map(|(part, _)| *part));
+    }
+
+    /// These queues' rows are in a checkpoint up to there.
+    pub fn cool(&mut self, warm: &[Warm]) {
+        warm.iter().for_each(|queue| self.index.cool(queue.slot, queue.end));
+    }
+
+    /// Everything before `covered` is in a checkpoint, and has left memory.
+    pub fn covered(&mut self, covered: u64) {
+        self.covered = covered;
+        self.index.cooled();
+        self.index.keys.forget(covered);
+    }
+
+    /// No message of a queue before `min` is kept.
+    pub fn raise(&mut self, slot: Slot, min: u64) {
+        self.index.raise(slot, min);
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     pub fn index(&self) -> &Index {

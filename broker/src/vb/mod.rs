@@ -2,8 +2,11 @@
 //!
 //! * [`core`] — the machine: records in, entries, effects and visible rows out.
 //! * [`record`] — what goes in and what becomes of it.
+//! * [`recover`] — taking a checkpoint back and reading the log behind it.
 //! * [`replay`] — the machine as its log says it was.
 //! * [`tail`] — the newest entries, kept as they were appended.
+//! * [`read`], [`fetch`] — messages and rows that are elsewhere.
+//! * [`keeping`] — checkpoints, merges, retention.
 //! * [`clock`] — time, from outside.
 //!
 //! Whoever has a record stages it under the lock, lets go of it and calls [`Vb::drive`]: there is no task between a
@@ -11,12 +14,16 @@
 
 pub mod clock;
 pub mod core;
-mod read;
+mod fetch;
+mod keeping;
+pub mod read;
 pub mod record;
+mod recover;
 mod replay;
 mod tail;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -25,10 +32,12 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
+use crate::checkpoint::Cold;
 use crate::error::Error;
-use crate::index::Index;
-use crate::state::{Settings, State, TopicId};
+use crate::state::{Settings, TopicId};
 use clock::Clock;
+use fetch::Fetch;
+use recover::Recovered;
 use replay::Replay;
 
 pub use self::core::{Core, Limits};
@@ -54,6 +63,7 @@ pub struct VbSettings {
     /// Where it is served; messages keep it.
     pub address: SocketAddr,
     pub log: LogName,
+    pub checkpoints: LogName,
     pub limits: Limits,
     /// The configuration's settings; those that operators changed are in the log.
     pub settings: Settings,
@@ -66,11 +76,25 @@ pub struct Vb {
     epoch: u64,
     core: Mutex<Core>,
     log: Arc<dyn Log>,
+    cold: Cold,
+    fetch: Fetch,
     clock: Arc<dyn Clock>,
+    trusts_clock: AtomicBool,
     watcher: Arc<dyn Watcher>,
-    /// Something waits for an acknowledgement.
-    waiting: Arc<Notify>,
+    needs: Arc<Needs>,
+    /// Held by whoever takes a checkpoint.
+    keeping: tokio::sync::Mutex<()>,
     me: Weak<Vb>,
+}
+
+/// What wakes the virtual broker's tasks.
+#[derive(Default)]
+struct Needs {
+    /// Something waits for an acknowledgement.
+    acknowledgement: Notify,
+    /// Something was acknowledged that no checkpoint has; and it is much.
+    checkpoint: Notify,
+    checkpoint_now: Notify,
 }
 
 /// How often it is looked for senders who wait too long, while something waits.
@@ -84,45 +108,71 @@ impl Vb {
         clock: Arc<dyn Clock>,
         watcher: Arc<dyn Watcher>,
     ) -> Result<Arc<Vb>, Error> {
-        let log = logs.open(&settings.log).await?;
-        let first = log.links().await?.first().map_or(0, |link| link.base.0);
-        let mut replay = Replay {
-            vb: settings.id,
-            state: State::new(settings.settings),
-            index: Index::default(),
-            last_time: 0,
-            next: first,
-        };
-        replay.read(&*log).await?;
-        let Replay { state, index, last_time, next, .. } = replay;
+        let (log, checkpoints) =
+            tokio::try_join!(logs.open(&settings.log), logs.open(&settings.checkpoints))?;
+        let recovered = recover::recover(&settings, log.clone(), checkpoints).await?;
         let epoch = log.epoch().0;
+        let Recovered { cold, replay: Replay { state, index, last_time, next, .. } } = recovered;
+        let limits = settings.limits;
         let core = Core::new(core::Beginning {
             vb: settings.id,
             epoch,
             store_host: settings.address,
-            limits: settings.limits,
+            limits,
             state,
             index,
             end: next,
+            covered: cold.manifest().covered,
             last_time,
         });
         let progress = log.progress();
-        let waiting = Arc::new(Notify::new());
+        let needs = Arc::new(Needs::default());
         let vb = Arc::new_cyclic(|me| Vb {
             id: settings.id,
             name: settings.name,
             address: settings.address,
             epoch,
             core: Mutex::new(core),
+            fetch: Fetch::new(log.clone(), limits.read_bytes),
             log,
+            cold,
             clock,
+            trusts_clock: AtomicBool::new(true),
             watcher,
-            waiting: waiting.clone(),
+            needs: needs.clone(),
+            keeping: tokio::sync::Mutex::new(()),
             me: me.clone(),
         });
         tokio::spawn(follow(Arc::downgrade(&vb), progress));
-        tokio::spawn(tick(Arc::downgrade(&vb), waiting));
+        tokio::spawn(tick(Arc::downgrade(&vb), needs.clone()));
+        tokio::spawn(keeping::keep(Arc::downgrade(&vb), needs, limits.checkpoint_after));
         Ok(vb)
+    }
+
+    /// Leaves nothing to recover: what was staged is acknowledged, a checkpoint is taken, both logs are closed. What
+    /// is staged meanwhile may not be stored.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.checkpoint().await?;
+        let (log, checkpoints) = tokio::join!(self.log.seal(), self.cold.store.seal());
+        log?;
+        checkpoints
+    }
+
+    fn cold(&self) -> &Cold {
+        &self.cold
+    }
+
+    fn fetch(&self) -> &Fetch {
+        &self.fetch
+    }
+
+    fn trusts_clock(&self) -> bool {
+        self.trusts_clock.load(Relaxed)
+    }
+
+    /// Whether this machine's clock agrees with others': if not, nothing is given up for its age.
+    pub fn trust_clock(&self, trusted: bool) {
+        self.trusts_clock.store(trusted, Relaxed);
     }
 
     pub fn epoch(&self) -> u64 {
@@ -140,7 +190,7 @@ impl Vb {
 
     /// Gives the log what is staged, if few entries are on their way. To be called after staging, without the lock.
     pub fn drive(&self) {
-        self.waiting.notify_one();
+        self.needs.acknowledgement.notify_one();
         let mut core = self.core.lock();
         while let Some((base, body)) = core.take(self.clock.now()) {
             drop(core);
@@ -199,10 +249,23 @@ impl Vb {
             if progress.ended.is_some() {
                 core.end(&mut released);
             }
+            self.want_checkpoint(&core);
         }
         // First the disks get their next entry, then the senders their answers.
         self.drive();
         self.fire(released);
+    }
+}
+
+impl Vb {
+    fn want_checkpoint(&self, core: &Core) {
+        let (some, much) = core.uncovered();
+        if some {
+            self.needs.checkpoint.notify_one();
+        }
+        if much {
+            self.needs.checkpoint_now.notify_one();
+        }
     }
 }
 
@@ -225,9 +288,9 @@ async fn follow(vb: Weak<Vb>, mut progress: watch::Receiver<Progress>) {
 }
 
 /// Looks for senders who wait too long, while somebody waits.
-async fn tick(vb: Weak<Vb>, waiting: Arc<Notify>) {
+async fn tick(vb: Weak<Vb>, needs: Arc<Needs>) {
     loop {
-        waiting.notified().await;
+        needs.acknowledgement.notified().await;
         loop {
             sleep(TICK).await;
             let Some(vb) = vb.upgrade() else { return };
@@ -244,3 +307,6 @@ async fn tick(vb: Weak<Vb>, waiting: Arc<Notify>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,6 @@
-//! Reading messages and rows, in memory or from the log.
+//! Reading messages and rows, wherever they are: in the newest entries, in memory that was read before, or below.
 
 use bytes::Bytes;
-use ledger::log::Position;
 
 use super::Vb;
 use crate::entry::{Contents, What};
@@ -18,6 +17,11 @@ pub enum Bound {
     Upper,
 }
 
+/// A message of a queue may be this far behind the one before it for what lies between to be worth reading.
+const DENSE: u64 = 16 << 10;
+/// Keys in memory that are returned at most.
+const MOST_KEYS: usize = 1024;
+
 impl Vb {
     /// As [`super::Core::rows`], also for rows that have left memory.
     pub async fn rows(
@@ -28,43 +32,66 @@ impl Vb {
         max_rows: usize,
         max_bytes: usize,
     ) -> Result<Rows, Error> {
-        Ok(self.core().rows(topic, queue, from, max_rows, max_bytes))
+        // A checkpoint or a trim may pass between two looks; not again and again.
+        for _ in 0..4 {
+            match self.core().rows(topic, queue, from, max_rows, max_bytes) {
+                Rows::Cold => {}
+                rows => return Ok(rows),
+            }
+            let rows = self.cold().rows(topic, queue, from, max_rows, max_bytes).await?;
+            if !rows.is_empty() {
+                return Ok(Rows::Found(rows));
+            }
+        }
+        let why = format!("no run has offset {from} of queue {queue} of topic {}", topic.0);
+        Err(Error::Corrupt(why))
     }
 
-    /// The bytes of consecutive messages of a queue.
+    /// The bytes of consecutive messages of a queue, without a copy; neighbours in the log come in one piece.
     pub async fn read_rows(&self, rows: &[Row]) -> Result<Vec<Bytes>, Error> {
-        let mut messages = Vec::with_capacity(rows.len());
-        let mut last: Option<(u64, Bytes)> = None;
+        let mut slices = Slices::default();
+        let onward = match rows {
+            [first, .., last] => last.position - first.position <= DENSE * rows.len() as u64,
+            _ => false,
+        };
         for row in rows {
-            let cut = |(base, body): &(u64, Bytes)| {
-                let begin = row.position.checked_sub(*base)? as usize;
-                let end = begin + row.len as usize;
-                (end <= body.len()).then(|| body.slice(begin..end))
+            if slices.extend(row.position, row.len) {
+                continue;
+            }
+            let held = self.core().entry(row.position);
+            let (base, body) = match held {
+                Some(entry) => entry,
+                None => self.fetch().entry(row.position, onward).await?,
             };
-            let message = match last.as_ref().and_then(cut) {
-                Some(message) => message,
-                None => {
-                    let entry = self.entry(row.position).await?;
-                    let message = cut(&entry);
-                    last = Some(entry);
-                    let missing =
-                        || Error::Corrupt(format!("no message of {} bytes is at {}", row.len, row.position));
-                    message.ok_or_else(missing)?
-                }
-            };
-            messages.push(message);
+            slices.begin(base, body, row.position, row.len)?;
         }
-        Ok(messages)
+        Ok(slices.finish())
+    }
+
+    /// `len` bytes from an acknowledged position on.
+    pub async fn read(&self, position: u64, len: u32) -> Result<Bytes, Error> {
+        let row = Row { offset: 0, position, len, tag: 0, store_time: 0 };
+        let read = self.read_rows(&[row]).await?;
+        read.into_iter()
+            .next()
+            .ok_or_else(|| Error::Corrupt(format!("nothing was read at position {position}")))
     }
 
     /// The message that begins at a position; `None` if none does, or if it is not kept any more.
     pub async fn message_at(&self, position: u64) -> Result<Option<Bytes>, Error> {
-        if position >= self.core().acknowledged() {
-            return Ok(None);
-        }
-        let (base, body) = match self.entry(position).await {
-            Err(Error::Log(ledger::Error::Trimmed { .. })) => return Ok(None),
-            entry => entry?,
+        let held = {
+            let core = self.core();
+            if position >= core.acknowledged() {
+                return Ok(None);
+            }
+            core.entry(position)
+        };
+        let (base, body) = match held {
+            Some(entry) => entry,
+            None => match self.fetch().entry(position, false).await {
+                Err(Error::Log(ledger::Error::Trimmed { .. })) => return Ok(None),
+                entry => entry?,
+            },
         };
         let contents = Contents::decode(base, &body)?;
         let row = contents.rows.iter().find(|row| row.position == position);
@@ -74,46 +101,107 @@ impl Vb {
         }
     }
 
-    async fn entry(&self, position: u64) -> Result<(u64, Bytes), Error> {
-        let held = self.core().entry(position);
-        if let Some(entry) = held {
-            return Ok(entry);
-        }
-        let entries = self.log.read(Position(position), 1).await?;
-        let entry = entries.into_iter().next();
-        entry
-            .map(|entry| (entry.position.0, entry.body))
-            .ok_or_else(|| Error::Corrupt(format!("nothing was read at position {position}")))
-    }
-
     /// The offset of a queue at a time: its end if nothing is as young, its beginning if nothing is as old.
     pub async fn offset_at(&self, topic: TopicId, queue: u16, time: i64, bound: Bound) -> Result<u64, Error> {
-        let core = self.core();
-        let Some(of_queue) = core.index().queue(topic, queue) else { return Ok(0) };
-        let first =
-            |time| of_queue.hot_since(time).map_or(of_queue.max(), |row| row.offset).min(of_queue.max());
-        Ok(match bound {
-            Bound::Lower => first(time),
-            Bound::Upper => first(time.saturating_add(1)).saturating_sub(1).max(of_queue.min()),
-        })
+        match bound {
+            Bound::Lower => self.first_since(topic, queue, time).await,
+            Bound::Upper => {
+                let behind = self.first_since(topic, queue, time.saturating_add(1)).await?;
+                let min = self.core().min_offset(topic, queue);
+                Ok(behind.saturating_sub(1).max(min))
+            }
+        }
     }
 
-    /// Positions of messages that have a key of this hash and were stored within this span of time, the newest first.
+    async fn first_since(&self, topic: TopicId, queue: u16, time: i64) -> Result<u64, Error> {
+        let (min, end, hot) = {
+            let core = self.core();
+            let Some(of_queue) = core.index().queue(topic, queue) else { return Ok(0) };
+            let hot = of_queue.hot_since(time).map(|row| row.offset);
+            let all_hot = of_queue.hot_from() <= of_queue.min();
+            let older_hot = of_queue.hot_is_older(time);
+            if all_hot || older_hot {
+                return Ok(hot.unwrap_or(of_queue.max()));
+            }
+            (of_queue.min(), of_queue.max(), hot)
+        };
+        let cold = self.cold().first_row(topic, queue, time, |_| true).await?;
+        Ok(cold.map(|row| row.offset).or(hot).unwrap_or(end).max(min))
+    }
+
+    /// Positions of messages that have a key of this hash and were stored within this span of time, the newest
+    /// first.
     pub async fn by_key(&self, hash: u64, from: i64, to: i64, max: usize) -> Result<Vec<u64>, Error> {
         let (pieces, acknowledged) = {
             let core = self.core();
             (core.index().keys.pieces(), core.acknowledged())
         };
-        let rows = pieces.iter().rev().flat_map(|piece| piece.iter().rev());
+        let hot = pieces.iter().rev().flat_map(|piece| piece.iter().rev());
         let fits = |time: i64| (from..=to).contains(&time);
-        let found =
-            rows.filter(|row| row.hash == hash && row.position < acknowledged && fits(row.store_time));
-        Ok(found.map(|row| row.position).take(max).collect())
+        let mut found: Vec<u64> = hot
+            .filter(|row| row.hash == hash && row.position < acknowledged && fits(row.store_time))
+            .map(|row| row.position)
+            .take(max.min(MOST_KEYS))
+            .collect();
+        if found.len() < max {
+            let cold = self.cold().keys(hash, from, to, max).await?;
+            found.extend(cold.into_iter().map(|row| row.position));
+            // A checkpoint may have been taken between the two looks.
+            found.sort_unstable_by(|a, b| b.cmp(a));
+            found.dedup();
+            found.truncate(max);
+        }
+        Ok(found)
+    }
+}
+
+/// Slices of entries; neighbours are joined.
+#[derive(Default)]
+struct Slices {
+    done: Vec<Bytes>,
+    /// The entry of the last slice, and where that begins and ends in the log.
+    open: Option<(u64, Bytes, u64, u64)>,
+}
+
+impl Slices {
+    /// Adds bytes that are in the entry of the last slice; `false` if they are not.
+    fn extend(&mut self, position: u64, len: u32) -> bool {
+        let Some((base, body, from, to)) = &mut self.open else { return false };
+        let end = position.saturating_add(u64::from(len));
+        if position < *base || end > *base + body.len() as u64 {
+            return false;
+        }
+        if position != *to {
+            let slice = body.slice((*from - *base) as usize..(*to - *base) as usize);
+            self.done.push(slice);
+            *from = position;
+        }
+        *to = end;
+        true
     }
 
-    /// Waits until everything is acknowledged and closes the log, so that the next owner has nothing to recover.
-    pub async fn close(&self) -> Result<(), Error> {
-        self.log.seal().await?;
-        Ok(())
+    fn begin(&mut self, base: u64, body: Bytes, position: u64, len: u32) -> Result<(), Error> {
+        self.close();
+        self.open = Some((base, body, position, position));
+        match self.extend(position, len) {
+            true => Ok(()),
+            false => {
+                let why = format!("the entry at {base} ends before {len} bytes from {position} on do");
+                Err(Error::Corrupt(why))
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some((base, body, from, to)) = self.open.take()
+            && from < to
+        {
+            self.done.push(body.slice((from - base) as usize..(to - base) as usize));
+        }
+    }
+
+    fn finish(mut self) -> Vec<Bytes> {
+        self.close();
+        self.done
     }
 }

@@ -62,6 +62,7 @@ impl Replay {
                     let change = Change::decode(&bytes).map_err(|why| {
                         Error::Corrupt(format!("the change at position {}: {why}", row.position))
                     })?;
+                    self.index.note(&change, &self.state);
                     if !planted::on(Bug::ChangesNotReplayed) {
                         self.state.apply(&change, *store_time);
                     }
@@ -78,8 +79,7 @@ impl Replay {
         let &MessageRow { topic, queue, queue_offset, store_time, tag, ref keys } = message;
         let &Row { position, len, .. } = row;
         let topic = TopicId(topic);
-        let slot = self.index.slot(topic, queue);
-        let expected = self.index.at(slot).map_or(0, |queue| queue.end());
+        let (slot, expected) = self.index.place(topic, queue);
         if expected != queue_offset {
             let why = format!(
                 "queue {queue} of topic {} ends at {expected}, and the message at position {position} has offset \

@@ -10,9 +10,8 @@ use broker::vb::clock::Clock;
 use broker::vb::{Limits, Now, Vb, VbSettings, Watcher};
 use ledger::error::Error;
 use ledger::log::chain::{ChainLogs, ChainSettings};
-use ledger::log::{self, Doing, Link, Log, LogName, Logs, Position};
+use ledger::log::{self, LogName};
 use ledger::quorum::Quorums;
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::BrokerLoad;
@@ -23,12 +22,11 @@ use crate::world::Peer;
 /// The one virtual broker there is.
 pub const VB: u32 = 3;
 const LOG: &str = "vb-3";
+const CHECKPOINTS: &str = "vb-3-checkpoint";
 
 pub struct Owner {
     pub process: Arc<Process>,
     pub vb: Arc<Vb>,
-    /// For reading what has left the virtual broker's memory.
-    pub log: Arc<dyn Log>,
     ended: Arc<AtomicBool>,
 }
 
@@ -64,38 +62,17 @@ impl Watcher for Ended {
     }
 }
 
-/// Logs that remember what was opened by them.
-struct Remembering {
-    logs: ChainLogs,
-    opened: Mutex<Option<Arc<dyn Log>>>,
-}
-
-impl Logs for Remembering {
-    fn open<'a>(&'a self, name: &'a LogName) -> Doing<'a, Arc<dyn Log>> {
-        Box::pin(async move {
-            let log = self.logs.open(name).await?;
-            *self.opened.lock() = Some(log.clone());
-            Ok(log)
-        })
-    }
-
-    fn links<'a>(&'a self, name: &'a LogName) -> Doing<'a, Vec<Link>> {
-        self.logs.links(name)
-    }
-}
-
 /// Takes the virtual broker over; the judge compares what the owner knows with what was ever promised.
 pub async fn open(load: &BrokerLoad, peer: &Peer) -> Result<Arc<Owner>, broker::Error> {
     load.world.judge.hear(|model| model.logs.owns(peer.process.id));
-    let logs = Remembering { logs: logs(load, peer)?, opened: Mutex::default() };
+    let logs = logs(load, peer)?;
     let off = load.chance.within(0..load.plan.skew_ms * 2 + 1) as i64 - load.plan.skew_ms as i64;
     let clock = Arc::new(Clocks { began: Instant::now(), off: off + load.world.age().as_millis() as i64 });
     let ended = Arc::<AtomicBool>::default();
     let vb = Vb::open(settings(load)?, &logs, clock, Arc::new(Ended(ended.clone()))).await?;
-    let log = logs.opened.lock().take().ok_or(Error::Invalid("no log was opened".into()))?;
     load.world.trace.note(&format!("vb {VB}: p{} owns it, epoch {}", peer.process.id.0, vb.epoch()));
     load.world.judge.hear(|model| model.broker_opened(vb.epoch(), &vb.core()));
-    let owner = Arc::new(Owner { process: peer.process.clone(), vb, log, ended });
+    let owner = Arc::new(Owner { process: peer.process.clone(), vb, ended });
     load.owners.lock().push(owner.clone());
     Ok(owner)
 }
@@ -114,6 +91,7 @@ fn settings(load: &BrokerLoad) -> Result<VbSettings, Error> {
         name: "broker-3".into(),
         address: SocketAddr::from((Ipv4Addr::new(10, 0, 0, 3), 10911)),
         log: LogName::new(LOG)?,
+        checkpoints: LogName::new(CHECKPOINTS)?,
         limits,
         settings: Settings::default(),
     })
@@ -129,13 +107,5 @@ fn logs(load: &BrokerLoad, peer: &Peer) -> Result<ChainLogs, Error> {
 
 /// The bytes of a message, from memory or from the log.
 pub async fn message(owner: &Owner, position: u64, len: u32) -> Option<bytes::Bytes> {
-    let in_memory = owner.vb.core().bytes(position, len);
-    if in_memory.is_some() {
-        return in_memory;
-    }
-    let entries = owner.log.read(Position(position), 1).await.ok()?;
-    let entry = entries.first()?;
-    let at = position.checked_sub(entry.position.0)? as usize;
-    let end = at + len as usize;
-    (end <= entry.body.len()).then(|| entry.body.slice(at..end))
+    owner.vb.read(position, len).await.ok()
 }

@@ -132,13 +132,13 @@ pub fn pull(owner: &Arc<Owner>, topic: String, queue: u16, from: u64, answer: An
     use broker::index::Rows;
     let core = owner.vb.core();
     let Ok(topic) = topic_of(&core, &topic) else { return };
-    let found = match core.rows(topic, queue, from, 20, 50_000) {
-        Rows::Found(rows) => rows,
-        _ => Vec::new(),
-    };
     drop(core);
     let owner = owner.clone();
     tokio::spawn(async move {
+        let found = match owner.vb.rows(topic, queue, from, 20, 50_000).await {
+            Ok(Rows::Found(rows)) => rows,
+            _ => Vec::new(),
+        };
         let mut seen = Vec::new();
         for row in found {
             let Some(bytes) = message(&owner, row.position, row.len).await else { break };

@@ -46,13 +46,13 @@ pub async fn scrub(load: &Arc<BrokerLoad>) -> Result<(), String> {
 async fn read_all(load: &BrokerLoad, owner: &Owner) -> Result<(), String> {
     let queues: Vec<(TopicId, u16)> = {
         let core = owner.vb.core();
-        core.index().queues().iter().map(|queue| (queue.topic, queue.queue)).collect()
+        core.index().queues().map(|queue| (queue.topic, queue.queue)).collect()
     };
     for (topic, queue) in queues {
         let mut next = 0;
         loop {
-            let rows = owner.vb.core().rows(topic, queue, next, 100, 1 << 20);
-            let rows = match rows {
+            let rows = owner.vb.rows(topic, queue, next, 100, 1 << 20).await;
+            let rows = match rows.map_err(|why| format!("topic {} queue {queue}: {why}", topic.0))? {
                 Rows::Found(rows) => rows,
                 Rows::End => break,
                 other => return Err(format!("topic {} queue {queue}: {other:?} at {next}", topic.0)),

@@ -1,0 +1,137 @@
+//! Reading what has left the tail. Reads are planned by ranges of the log: whoever wants a position that somebody is
+//! reading already waits for that, and what was fetched serves all. It has its own memory, and never the core's lock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ledger::log::{Log, Position};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::error::Error;
+
+/// Read at once by those who read on and on.
+const AHEAD: usize = 2 << 20;
+
+/// Others may push out what was fetched before its reader looks at it.
+const TRIES: usize = 8;
+
+type Outcome = Option<Result<(), ledger::Error>>;
+
+pub struct Fetch {
+    log: Arc<dyn Log>,
+    fetched: Arc<Mutex<Fetched>>,
+}
+
+struct Fetched {
+    entries: BTreeMap<u64, Bytes>,
+    /// In the order in which they were fetched.
+    order: VecDeque<u64>,
+    bytes: usize,
+    budget: usize,
+    /// Reads under way, by where they begin: up to where, and what becomes of them.
+    reads: BTreeMap<u64, (u64, watch::Receiver<Outcome>)>,
+}
+
+impl Fetched {
+    fn containing(&self, position: u64) -> Option<(u64, Bytes)> {
+        let (&base, body) = self.entries.range(..=position).next_back()?;
+        (position < base + body.len() as u64).then(|| (base, body.clone()))
+    }
+
+    fn under_way(&self, position: u64) -> Option<watch::Receiver<Outcome>> {
+        let (_, (end, outcome)) = self.reads.range(..=position).next_back()?;
+        (position < *end).then(|| outcome.clone())
+    }
+
+    fn put(&mut self, base: u64, body: Bytes) {
+        self.bytes += body.len();
+        match self.entries.insert(base, body) {
+            Some(old) => self.bytes -= old.len(),
+            None => self.order.push_back(base),
+        }
+        while self.bytes > self.budget && self.order.len() > 1 {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.bytes -= self.entries.remove(&oldest).map_or(0, |body| body.len());
+        }
+    }
+}
+
+impl Fetch {
+    pub fn new(log: Arc<dyn Log>, budget: usize) -> Fetch {
+        let fetched = Fetched {
+            entries: BTreeMap::new(),
+            order: VecDeque::new(),
+            bytes: 0,
+            budget,
+            reads: BTreeMap::new(),
+        };
+        Fetch { log, fetched: Arc::new(Mutex::new(fetched)) }
+    }
+
+    /// The entry that contains an acknowledged position. `onward` says that what follows is wanted soon.
+    pub async fn entry(&self, position: u64, onward: bool) -> Result<(u64, Bytes), Error> {
+        let mut tries = 0;
+        loop {
+            let mut outcome = {
+                let mut fetched = self.fetched.lock();
+                if let Some(found) = fetched.containing(position) {
+                    if onward {
+                        self.read_on(&mut fetched, found.0 + found.1.len() as u64);
+                    }
+                    return Ok(found);
+                }
+                if tries == TRIES {
+                    let why = format!("the log was read at {position}, and nothing came of it");
+                    return Err(ledger::Error::Unavailable(why).into());
+                }
+                match fetched.under_way(position) {
+                    Some(outcome) => outcome,
+                    None => {
+                        tries += 1;
+                        self.read(&mut fetched, position, if onward { AHEAD } else { 1 })
+                    }
+                }
+            };
+            if let Ok(outcome) = outcome.wait_for(Option::is_some).await
+                && let Some(Err(error)) = &*outcome
+            {
+                return Err(error.clone().into());
+            }
+        }
+    }
+
+    /// Begins to read behind what is there already, if little of that is left.
+    fn read_on(&self, fetched: &mut Fetched, mut from: u64) {
+        let horizon = from + (AHEAD / 2) as u64;
+        while let Some((base, body)) = fetched.containing(from) {
+            from = base + body.len() as u64;
+            if from >= horizon {
+                return;
+            }
+        }
+        let acknowledged = self.log.progress().borrow().acknowledged.0;
+        if from < acknowledged && fetched.under_way(from).is_none() {
+            self.read(fetched, from, AHEAD);
+        }
+    }
+
+    fn read(&self, fetched: &mut Fetched, from: u64, max_bytes: usize) -> watch::Receiver<Outcome> {
+        let (done, outcome) = watch::channel(None);
+        fetched.reads.insert(from, (from + max_bytes as u64, outcome.clone()));
+        let (log, all) = (self.log.clone(), self.fetched.clone());
+        tokio::spawn(async move {
+            let read = log.read(Position(from), max_bytes).await;
+            let result = {
+                let mut fetched = all.lock();
+                fetched.reads.remove(&from);
+                read.map(|entries| {
+                    entries.into_iter().for_each(|entry| fetched.put(entry.position.0, entry.body))
+                })
+            };
+            let _ = done.send(Some(result));
+        });
+        outcome
+    }
+}

@@ -1,0 +1,7 @@
+//! Virtual brokers over logs in memory.
+
+mod checkpoints;
+mod model;
+mod reading;
+mod sending;
+mod world;
