@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use net::remoting::Connection;
@@ -50,11 +51,15 @@ pub struct Answer {
     connection: Arc<Connection>,
     echo: Echo,
     done: bool,
+    /// How many answers are owed, of this and all other connections.
+    owed: Arc<AtomicUsize>,
 }
 
 impl Answer {
-    pub fn new(connection: &Arc<Connection>, request: &Command) -> Answer {
-        Answer { connection: connection.clone(), echo: request.echo(), done: false }
+    /// The duty to answer a request; `owed` counts such duties.
+    pub fn new(connection: &Arc<Connection>, request: &Command, owed: &Arc<AtomicUsize>) -> Answer {
+        owed.fetch_add(1, Ordering::Relaxed);
+        Answer { connection: connection.clone(), echo: request.echo(), done: false, owed: owed.clone() }
     }
 
     pub fn connection(&self) -> &Arc<Connection> {
@@ -106,6 +111,7 @@ impl Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
+        self.owed.fetch_sub(1, Ordering::Relaxed);
         if !self.done {
             let lost =
                 "the broker dropped this request without an answer: it may or may not have had its effect";

@@ -1,13 +1,14 @@
 //! The way in: admission, one dispatch, and the end of a connection.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use net::remoting::{Connection, Handler};
 use protocol::remoting::Command;
 use protocol::remoting::code::request::{self as code, name as code_name};
 use protocol::remoting::code::response;
 
-use super::answer::{Answer, Refusal};
+use super::answer::{Answer, Refusal, refuse};
 use super::{Served, halves, heartbeat, locks, offsets, pull, send, send_back, view};
 use crate::vb::{Effect, Outcome, Record};
 
@@ -23,8 +24,8 @@ impl Door {
 
 impl Handler for Door {
     fn request(&self, from: &Arc<Connection>, request: Command) {
-        let answer = Answer::new(from, &request);
-        match admit(from, &request) {
+        let answer = Answer::new(from, &request, &self.served.owed);
+        match admit(&self.served, from, &request) {
             Ok(()) => enter(&self.served, request, answer),
             Err(refusal) => answer.refuse(refusal),
         }
@@ -46,8 +47,15 @@ impl Handler for Door {
     }
 }
 
+/// Requests of one virtual broker that have no answer yet, held pulls among them.
+const MOST_OWED: usize = 600_000;
+
 /// Whether a request may go on; fields and body are as they came. Access control belongs here.
-fn admit(_from: &Arc<Connection>, _request: &Command) -> Result<(), Refusal> {
+fn admit(served: &Served, _from: &Arc<Connection>, _request: &Command) -> Result<(), Refusal> {
+    if served.owed.load(Ordering::Relaxed) > MOST_OWED {
+        let remark = format!("{MOST_OWED} requests wait for their answers already: try again later");
+        return refuse(response::SYSTEM_BUSY, remark);
+    }
     Ok(())
 }
 

@@ -28,7 +28,7 @@ mod upkeep;
 mod view;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ledger::log::Logs;
@@ -72,6 +72,8 @@ pub struct Served {
     renewed: AtomicU64,
     /// Everything that was made for clients is there for good once this is acknowledged.
     made: AtomicU64,
+    /// Answers that are owed.
+    owed: Arc<AtomicUsize>,
     turn: AtomicU64,
     keys_made: AtomicU64,
     topics: Arc<watch::Sender<u64>>,
@@ -105,6 +107,7 @@ impl Served {
             since,
             renewed: AtomicU64::new(0),
             made: AtomicU64::new(0),
+            owed: Arc::default(),
             turn: AtomicU64::new(0),
             keys_made: AtomicU64::new(0),
             topics: Arc::new(watch::Sender::new(0)),
