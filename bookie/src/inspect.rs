@@ -1,7 +1,7 @@
 //! Looking at a disk's segments without a bookie, without an index, and without changing anything.
 
-use std::collections::BTreeMap;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use disk::Disk;
@@ -9,26 +9,19 @@ use protocol::entry::Header;
 use protocol::{EntryId, LedgerId};
 
 use crate::position::{Position, SegmentId};
-use crate::segment::Segments;
-use crate::segment::files::name_of;
-use crate::segment::format::{Kind, SEGMENT_HEADER};
+use crate::segment::files::{SegmentFile, Segments};
+use crate::segment::format::{CLEAN, Kind, SEGMENT_HEADER};
 use crate::segment::record::{decode_ledger, decode_shelf};
-use crate::segment::walk;
+use crate::segment::walk::{self, Found};
 use crate::state::{LedgerState, ShelfState};
+
+/// Segment files kept open.
+const OPEN: usize = 4;
 
 /// A disk's segments.
 pub struct Inspector {
     segments: Segments,
     ids: Vec<SegmentId>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmentInfo {
-    pub segment: SegmentId,
-    pub file: String,
-    pub bytes: u64,
-    /// Up to the end of its last group.
-    pub used: u64,
 }
 
 /// One record, as it is found.
@@ -56,109 +49,136 @@ pub enum What {
     Unreadable,
 }
 
-/// How a segment ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
-    pub at: Position,
-    pub what: EndKind,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EndKind {
-    Clean,
-    /// The last group is not whole, and no later group says that it was acknowledged: a bookie cuts it off.
-    TornTail,
-    /// Acknowledged bytes from `at` on cannot be read.
-    Damaged {
-        at: Position,
-        why: &'static str,
-    },
+/// What a segment is made of, besides its records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    pub bytes: u32,
+    /// Up to the end of its last group.
+    pub used: u32,
+    pub groups: u64,
+    /// The greatest position up to which answers had been given, as its groups say.
+    pub acked: Position,
+    /// It ends as a graceful stop leaves it.
+    pub clean: bool,
+    /// What is damaged, in the order of the log. Below the greatest mark of *any* segment ([`Inspector::acked`]) it had
+    /// been acknowledged; above it, it is the torn tail of a crash, which a bookie cuts off.
+    pub broken: Vec<(Position, String)>,
 }
 
 impl Inspector {
-    pub fn new(disk: Arc<dyn Disk>) -> io::Result<Inspector> {
-        let segments = Segments::of_any(disk);
+    /// Segments of another disk than `identity` are damage.
+    pub fn new(disk: Arc<dyn Disk>, identity: [u8; 16]) -> io::Result<Inspector> {
+        let segments = Segments::new(disk, identity, OPEN);
         let ids = segments.list()?.segments;
         Ok(Inspector { segments, ids })
     }
 
-    pub fn segments(&self) -> io::Result<Vec<SegmentInfo>> {
-        let mut infos = Vec::new();
-        for id in &self.ids {
-            let file = name_of(*id);
-            let (bytes, used) = match self.segments.open(*id) {
-                Ok(open) => {
-                    let mut used = SEGMENT_HEADER as u32;
-                    while let Some(group) = walk::find(&open, used, |_| true)? {
-                        used = walk::after(&group);
-                    }
-                    (open.size, used)
-                }
-                Err(_) => (0, 0),
-            };
-            infos.push(SegmentInfo { segment: *id, file, bytes: bytes.into(), used: used.into() });
-        }
-        Ok(infos)
+    pub fn segments(&self) -> &[SegmentId] {
+        &self.ids
     }
 
-    /// Shows every record of a segment, in the order of the log; how the segment ends, or its first damage.
-    pub fn scan(&self, segment: SegmentId, each: &mut dyn FnMut(RecordInfo)) -> io::Result<End> {
-        let file = self.segments.open(segment).map_err(|error| error.into_io())?;
-        let mut at = SEGMENT_HEADER as u32;
-        let mut damage: Option<(u32, &'static str)> = None;
-        let mut sequence = None;
-        while let Some(group) =
-            walk::find(&file, at, |header| sequence.is_none_or(|last| header.sequence > last))?
-        {
-            if group.offset > at {
-                damage = damage.or(Some((at, "a group's header cannot be read")));
-            }
-            let content = walk::content(&file, &group)?;
-            for record in &content.records {
-                each(RecordInfo {
-                    at: Position::new(segment, record.offset),
-                    length: record.header.length,
-                    intact: record.intact,
-                    what: what(record),
-                });
-            }
-            if !content.complete {
-                damage = damage.or(Some((group.offset, "a record's header cannot be read")));
-            } else if !content.intact() {
-                damage = damage.or(Some((group.offset, "a record's body is damaged")));
-            }
-            sequence = Some(group.header.sequence);
-            at = walk::after(&group);
-        }
-        let what = match damage {
-            None => EndKind::Clean,
-            Some((offset, why)) => {
-                let at = Position::new(segment, offset);
-                if self.acked_beyond(at)? { EndKind::Damaged { at, why } } else { EndKind::TornTail }
+    /// Shows every record of a segment, in the order of the log, until told to stop.
+    pub fn scan(
+        &self,
+        segment: SegmentId,
+        each: &mut dyn FnMut(RecordInfo) -> ControlFlow<()>,
+    ) -> io::Result<Scan> {
+        let file = match self.segments.open(segment) {
+            Ok(file) => file,
+            Err(error) => {
+                let broken = vec![(Position::new(segment, 0), error.into_io().to_string())];
+                return Ok(Scan { broken, ..Scan::default() });
             }
         };
-        Ok(End { at: Position::new(segment, at), what })
-    }
-
-    fn acked_beyond(&self, at: Position) -> io::Result<bool> {
-        for id in self.ids.iter().filter(|id| **id >= at.segment) {
-            let Ok(file) = self.segments.open(*id) else { continue };
-            if walk::find(&file, SEGMENT_HEADER as u32, |header| header.acked > at)?.is_some() {
-                return Ok(true);
+        let mut scan = Scan { bytes: file.size, used: SEGMENT_HEADER as u32, ..Scan::default() };
+        let mut last = None;
+        while let Some(group) = next_group(&file, scan.used, last)? {
+            if group.offset > scan.used {
+                let lost = group.offset - scan.used;
+                let what = format!("{lost} bytes without a group, and groups behind them");
+                scan.broken.push((Position::new(segment, scan.used), what));
+            }
+            last = Some(group);
+            scan.used = walk::after(&group);
+            scan.groups += 1;
+            scan.acked = scan.acked.max(group.header.acked);
+            scan.clean = group.header.flags & CLEAN != 0;
+            if scan.records(&file, &group, each)?.is_break() {
+                break;
             }
         }
-        Ok(false)
+        Ok(scan)
     }
 
-    /// Bytes of entries in a segment by ledger, live or not.
-    pub fn bytes_by_ledger(&self, segment: SegmentId) -> io::Result<BTreeMap<LedgerId, u64>> {
-        let mut bytes = BTreeMap::new();
-        self.scan(segment, &mut |record| {
-            if let What::Entry { ledger, .. } = record.what {
-                *bytes.entry(ledger).or_default() += u64::from(record.length);
+    /// The greatest position up to which answers had been given, as all groups of all segments say.
+    pub fn acked(&self) -> io::Result<Position> {
+        let mut acked = Position::default();
+        for id in &self.ids {
+            let Ok(file) = self.segments.open(*id) else { continue };
+            let (mut at, mut last) = (SEGMENT_HEADER as u32, None);
+            while let Some(group) = next_group(&file, at, last)? {
+                acked = acked.max(group.header.acked);
+                (at, last) = (walk::after(&group), Some(group));
             }
-        })?;
-        Ok(bytes)
+        }
+        Ok(acked)
+    }
+}
+
+impl Scan {
+    /// Shows the records of one group.
+    fn records(
+        &mut self,
+        file: &SegmentFile,
+        group: &Found,
+        each: &mut dyn FnMut(RecordInfo) -> ControlFlow<()>,
+    ) -> io::Result<ControlFlow<()>> {
+        let content = walk::content(file, group)?;
+        for record in &content.records {
+            let at = Position::new(file.id, record.offset);
+            let what = what(record);
+            if !record.intact {
+                self.broken.push((at, format!("{what}: its checksum is wrong")));
+            }
+            let info = RecordInfo { at, length: record.header.length, intact: record.intact, what };
+            if each(info).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        if !content.complete {
+            let (read, all) = (content.records.len(), group.header.records);
+            let what = format!("a group of {all} records of which {read} can be read");
+            self.broken.push((Position::new(file.id, group.offset), what));
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// The next group at `at` or behind it that was written after the last one: what is older are leftovers.
+fn next_group(file: &SegmentFile, at: u32, last: Option<Found>) -> io::Result<Option<Found>> {
+    walk::find(file, at, |header| {
+        last.is_none_or(|last| header.sequence > last.header.sequence && header.boot >= last.header.boot)
+    })
+}
+
+impl std::fmt::Display for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            What::Entry { ledger, entry, .. } => write!(f, "entry {entry} of ledger {ledger}"),
+            What::Ledger(ledger, state) => {
+                let flags = [
+                    (state.fenced, "fenced"),
+                    (state.deleted, "deleted"),
+                    (state.limbo, "in limbo"),
+                    (state.lac.is_some(), "explicit LAC"),
+                ];
+                let flags: Vec<_> = flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag).collect();
+                write!(f, "state of ledger {ledger}")?;
+                if flags.is_empty() { Ok(()) } else { write!(f, ": {}", flags.join(", ")) }
+            }
+            What::Shelf(..) => f.write_str("state of the disk"),
+            What::Unreadable => f.write_str("a record that cannot be read"),
+        }
     }
 }
 

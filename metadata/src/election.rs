@@ -7,15 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::schema::{from_json, to_json};
 use crate::store::Change;
-use crate::{Compare, Error, LeaseId, Revision, Scope, Store, Txn, TxnOutcome, commit};
+use crate::{Compare, Error, Lock, Revision, Scope, Store, Txn};
 
 /// `{scope}/strata/leader/<name>`, on a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,12 +51,7 @@ pub async fn leader(store: &dyn Store, scope: &Scope, office: &str) -> Result<Op
 /// An office that was won. Dropped without [`Leadership::resign`], it ends with its lease.
 pub struct Leadership {
     pub epoch: u64,
-    guard: Compare,
-    store: Arc<dyn Store>,
-    lease: LeaseId,
-    until: Arc<Mutex<Instant>>,
-    lost: watch::Receiver<bool>,
-    renewing: JoinHandle<()>,
+    lock: Lock,
 }
 
 /// Waits until `candidate` is the leader. Errors only where trying again makes no sense.
@@ -101,23 +93,10 @@ async fn try_once(
         None => (1, Compare::Absent(counter.clone())),
         Some(last) => (next_epoch(office, &last.value)?, Compare::Unchanged(counter.clone(), last.modified)),
     };
-    let sent = Instant::now();
-    let lease = store.grant(ttl).await?;
     let leader = Leader { name: candidate.to_owned(), epoch };
-    let txn = Txn::default()
-        .compare(Compare::Absent(key.clone()))
-        .compare(compare)
-        .put_leased(key.clone(), leader.encode(), lease)
-        .put(counter, epoch.to_string());
-    match commit(&**store, txn).await? {
-        TxnOutcome::Conflict(_) => {
-            store.revoke(lease).await?;
-            Ok(None)
-        }
-        TxnOutcome::Done(at) => {
-            Ok(Some(Leadership::begin(store.clone(), Compare::Unchanged(key, at), epoch, lease, sent, ttl)))
-        }
-    }
+    let with = Txn::default().compare(compare).put(counter, epoch.to_string());
+    let lock = Lock::take(store, key, leader.encode(), ttl, with).await?;
+    Ok(lock.map(|lock| Leadership { epoch, lock }))
 }
 
 fn next_epoch(office: &str, value: &[u8]) -> Result<u64, Error> {
@@ -142,67 +121,22 @@ async fn wait_until_free(store: &dyn Store, key: &str, from: Revision, ttl: Dura
 }
 
 impl Leadership {
-    fn begin(
-        store: Arc<dyn Store>,
-        guard: Compare,
-        epoch: u64,
-        lease: LeaseId,
-        sent: Instant,
-        ttl: Duration,
-    ) -> Leadership {
-        let until = Arc::new(Mutex::new(sent + ttl));
-        let (tell, lost) = watch::channel(false);
-        let renewing = tokio::spawn(renew(store.clone(), lease, ttl, until.clone(), tell));
-        Leadership { epoch, guard, store, lease, until, lost, renewing }
-    }
-
     /// Makes a transaction conflict once the office is another's.
     pub fn guard(&self) -> Compare {
-        self.guard.clone()
+        self.lock.guard()
     }
 
     /// Whether a renewal that was sent less than a lease ago has succeeded.
     pub fn holds(&self) -> bool {
-        !*self.lost.borrow() && Instant::now() < *self.until.lock()
+        self.lock.holds()
     }
 
     /// Waits until the office is lost, or may be.
     pub async fn lost(&self) {
-        let mut lost = self.lost.clone();
-        // The sender is gone with the renewals: lost, too.
-        let _ = lost.wait_for(|lost| *lost).await;
+        self.lock.lost().await;
     }
 
     pub async fn resign(self) {
-        self.renewing.abort();
-        if let Err(error) = self.store.revoke(self.lease).await {
-            tracing::info!(%error, "the office could not be given up; it ends with its lease");
-        }
+        self.lock.free().await;
     }
-}
-
-impl Drop for Leadership {
-    fn drop(&mut self) {
-        self.renewing.abort();
-    }
-}
-
-async fn renew(
-    store: Arc<dyn Store>,
-    lease: LeaseId,
-    ttl: Duration,
-    until: Arc<Mutex<Instant>>,
-    tell: watch::Sender<bool>,
-) {
-    loop {
-        sleep(ttl / 4).await;
-        let sent = Instant::now();
-        match store.renew(lease).await {
-            Ok(()) => *until.lock() = sent + ttl,
-            Err(Error::LeaseGone) => break,
-            Err(_) if Instant::now() >= *until.lock() => break,
-            Err(_) => {}
-        }
-    }
-    let _ = tell.send(true);
 }

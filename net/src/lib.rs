@@ -5,7 +5,7 @@
 //! * [`server`] — the bookie's listener, in front of a [`Service`].
 //! * [`remoting`] — RocketMQ's connections, both ends of them.
 //! * [`gather`] — waking, and writing, once for many replies.
-//! * [`http`] — metrics, health and readiness.
+//! * [`http`] — metrics, health and readiness; [`metrics`] — what /metrics tells.
 
 mod budget;
 pub mod client;
@@ -13,6 +13,7 @@ mod complaints;
 mod gather;
 pub mod http;
 mod local;
+pub mod metrics;
 mod pipe;
 mod receive;
 pub mod remoting;

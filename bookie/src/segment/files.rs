@@ -27,8 +27,7 @@ pub struct SegmentFile {
 /// All segments of one disk. Files are opened when they are needed, and only so many are kept open.
 pub struct Segments {
     disk: Arc<dyn Disk>,
-    /// `None`: whoever looks at disks offline takes any.
-    identity: Option<[u8; 16]>,
+    identity: [u8; 16],
     capacity: usize,
     open: Mutex<Open>,
 }
@@ -59,12 +58,7 @@ pub(crate) fn name_of(id: SegmentId) -> String {
 
 impl Segments {
     pub fn new(disk: Arc<dyn Disk>, identity: [u8; 16], capacity: usize) -> Segments {
-        Segments { disk, identity: Some(identity), capacity: capacity.max(4), open: Mutex::default() }
-    }
-
-    /// For looking at the files of any bookie; nothing can be made.
-    pub fn of_any(disk: Arc<dyn Disk>) -> Segments {
-        Segments { disk, identity: None, capacity: 4, open: Mutex::default() }
+        Segments { disk, identity, capacity: capacity.max(4), open: Mutex::default() }
     }
 
     pub fn disk(&self) -> &dyn Disk {
@@ -108,8 +102,7 @@ impl Segments {
             Some(spare) => (self.disk.open(&spare.name)?, spare.name.as_str()),
             None => (self.disk.create(NEXT, u64::from(size))?, NEXT),
         };
-        let identity = self.identity.ok_or(io::ErrorKind::ReadOnlyFilesystem)?;
-        let header = SegmentHeader { segment: id, identity, salt, size };
+        let header = SegmentHeader { segment: id, identity: self.identity, salt, size };
         // Past this point an error is not about room any more, whatever its kind.
         let finish = || {
             file.write_at(0, &[IoSlice::new(&header.encode())])?;
@@ -145,7 +138,7 @@ impl Segments {
             BadHeader::Version(version) => OpenError::Version(version),
             BadHeader::Damaged => OpenError::Damaged,
         })?;
-        if self.identity.is_some_and(|own| own != header.identity) {
+        if self.identity != header.identity {
             return Err(OpenError::Foreign);
         }
         let size = file.size().map_err(OpenError::Io)?;
@@ -199,7 +192,9 @@ impl OpenError {
     pub fn into_io(self) -> io::Error {
         match self {
             OpenError::Io(error) => error,
-            other => io::Error::other(format!("the segment's header: {other:?}")),
+            OpenError::Damaged => io::Error::other("the segment's header is damaged"),
+            OpenError::Foreign => io::Error::other("it is a segment of another disk"),
+            OpenError::Version(version) => io::Error::other(format!("it has version {version}: upgrade")),
         }
     }
 

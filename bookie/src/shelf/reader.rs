@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use planted::Bug;
-use protocol::bookie::{Answer, Outcome, Refusal, Request};
+use protocol::bookie::{Answer, Outcome, Refusal, Request, Runs};
 use protocol::entry::{Header, MAX_FRAME};
 use protocol::{EntryId, LedgerId};
 
@@ -267,8 +267,8 @@ impl Reader {
         Ok(Answer::Lac { packet, last_entry })
     }
 
-    /// Runs of stored ids, for those who ask from outside: in limbo nothing is said of what is not here.
-    fn list(&self, ledger: LedgerId) -> Result<Vec<(EntryId, EntryId)>, Refusal> {
+    /// Ids of stored entries, for those who ask from outside: in limbo nothing is said of what is not here.
+    fn list(&self, ledger: LedgerId) -> Result<Runs, Refusal> {
         let view = self.view(ledger).map_err(unreadable)?.map_err(refusal_of)?;
         if view.state.limbo(&view.shelf) {
             return Err(Refusal::Unknown);
@@ -276,20 +276,17 @@ impl Reader {
         self.stored(ledger).map_err(unreadable)
     }
 
-    /// Runs of ids that are stored here, limbo or not.
-    pub fn stored_ids(&self, ledger: LedgerId) -> Result<Vec<(EntryId, EntryId)>, Error> {
+    /// Ids that are stored here, limbo or not.
+    pub fn stored_ids(&self, ledger: LedgerId) -> Result<Runs, Error> {
         self.stored(ledger).map_err(Error::index("listing a ledger's entries"))
     }
 
-    fn stored(&self, ledger: LedgerId) -> io::Result<Vec<(EntryId, EntryId)>> {
-        let mut runs: Vec<(EntryId, EntryId)> = Vec::new();
+    fn stored(&self, ledger: LedgerId) -> io::Result<Runs> {
+        let mut runs = Runs::default();
         let mut bucket = 0;
         while let Some(next) = self.shared.next_bucket(ledger, bucket)? {
             for slot in self.shared.bucket(ledger, next)? {
-                match runs.last_mut() {
-                    Some((_, last)) if last.0 + 1 == slot.entry => *last = EntryId(slot.entry),
-                    _ => runs.push((EntryId(slot.entry), EntryId(slot.entry))),
-                }
+                runs.add(EntryId(slot.entry), EntryId(slot.entry));
             }
             bucket = next + 1;
         }

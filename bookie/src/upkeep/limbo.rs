@@ -7,8 +7,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use metadata::stripe::{Lacks, Share};
 use metadata::{Error, LedgerMetadata};
-use protocol::{BookieId, EntryId, LedgerId};
+use protocol::bookie::Runs;
+use protocol::{EntryId, LedgerId};
 use tokio::time::sleep;
 
 use super::{PAGE, repair_mark};
@@ -19,7 +21,7 @@ use crate::shelf::{Order, Reader};
 const RETRY: Duration = Duration::from_secs(1);
 /// How much is read at once when a ledger is checked.
 const STEP: u64 = 1 << 20;
-/// What looking for an entry in vain counts for, in bytes read: it must not keep a thread to itself either.
+/// What a look counts for at least, in bytes read: those in vain must not keep a thread to themselves either.
 const MISS_COST: u64 = 128;
 
 /// From "any ledger" to "these ledgers", however long metadata takes. False if the bookie cannot go on.
@@ -160,89 +162,35 @@ async fn lacking(
     if !metadata.is_closed() {
         return None;
     }
-    let mut lacks = Runs::default();
+    let stored = reader.stored_ids(ledger).ok()?;
+    let mut all = Vec::new();
+    for share in metadata.shares(&core.id) {
+        let unreadable = unreadable(core, reader, ledger, &share, &stored).await;
+        all.extend(share.lacking(&stored).and(unreadable).into_ranges());
+    }
+    Some(all)
+}
+
+/// Entries of a share that are stored and cannot be read: each is read, at the pace of the scrub.
+async fn unreadable(core: &Core, reader: &Reader, ledger: LedgerId, share: &Share, stored: &Runs) -> Lacks {
+    let mut lacks = Lacks::new(share.stripe.clone());
     let mut read = 0;
-    for entry in expected(metadata, &core.id) {
-        match reader.read_batch(ledger, entry, 1, STEP) {
-            Ok(found) => read += found.iter().map(|body| body.len() as u64).sum::<u64>(),
-            Err(_) => {
-                lacks.add(entry);
-                read += MISS_COST;
+    for (first, last) in stored.from(share.first).take_while(|(first, _)| *first <= share.last) {
+        let mut entry = share.stripe.at_or_after(first.max(share.first));
+        let last = last.min(share.last);
+        while entry <= last {
+            let count = u32::try_from(last.0 - entry.0 + 1).unwrap_or(u32::MAX);
+            let found = reader.read_batch(ledger, entry, count, STEP).unwrap_or_default();
+            if found.is_empty() {
+                lacks.add(entry, entry);
+            }
+            read += found.iter().map(|body| body.len() as u64).sum::<u64>().max(MISS_COST);
+            entry = share.stripe.at_or_after(EntryId(entry.0 + found.len().max(1) as i64));
+            if read >= STEP {
+                sleep(Duration::from_secs(1).mul_f64(read as f64 / core.settings.scrub_rate as f64)).await;
+                read = 0;
             }
         }
-        if read >= STEP {
-            sleep(Duration::from_secs(1).mul_f64(read as f64 / core.settings.scrub_rate as f64)).await;
-            read = 0;
-        }
     }
-    Some(lacks.0)
-}
-
-/// The entries of a closed ledger that `bookie` should have, in order.
-fn expected<'a>(metadata: &'a LedgerMetadata, bookie: &'a BookieId) -> impl Iterator<Item = EntryId> + 'a {
-    metadata.segments.iter().enumerate().flat_map(move |(index, segment)| {
-        let last = metadata.segment_end(index).unwrap_or(EntryId::NONE);
-        let size = segment.ensemble.len() as u64;
-        let places: Vec<u64> =
-            (0..size).filter(|i| segment.ensemble.get(*i as usize) == Some(bookie)).collect();
-        let quorum = u64::from(metadata.write_quorum);
-        let entries = segment.first.0..=if places.is_empty() { EntryId::NONE.0 } else { last.0 };
-        let mine = move |entry: &i64| {
-            let first = *entry as u64 % size;
-            places.iter().any(|place| (place + size - first) % size < quorum)
-        };
-        entries.filter(mine).map(EntryId)
-    })
-}
-
-#[derive(Default)]
-struct Runs(Vec<(i64, i64)>);
-
-impl Runs {
-    fn add(&mut self, entry: EntryId) {
-        match self.0.last_mut() {
-            Some((_, last)) if *last + 1 == entry.0 => *last = entry.0,
-            _ => self.0.push((entry.0, entry.0)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use metadata::{Segment, State};
-    use protocol::entry::DigestType;
-
-    #[test]
-    fn the_entries_expected_of_a_bookie_follow_its_places() {
-        let id = |name: &str| -> BookieId { name.parse().unwrap_or_else(|error| unreachable!("{error}")) };
-        let [a, b, c, d] = ["a:1", "b:1", "c:1", "d:1"].map(id);
-        let segment = |first, ensemble: [&BookieId; 3]| Segment {
-            first: EntryId(first),
-            ensemble: ensemble.into_iter().cloned().collect(),
-        };
-        let metadata = LedgerMetadata {
-            ensemble_size: 3,
-            write_quorum: 2,
-            ack_quorum: 1,
-            state: State::Closed { last: EntryId(8), length: 9 },
-            segments: vec![segment(0, [&a, &b, &c]), segment(6, [&a, &d, &c])],
-            digest: DigestType::Crc32c,
-            password: Default::default(),
-            created_ms: None,
-            custom: Default::default(),
-            token: 0,
-        };
-        let of = |bookie| expected(&metadata, bookie).map(|entry| entry.0).collect::<Vec<_>>();
-        assert_eq!(of(&a), [0, 2, 3, 5, 6, 8]);
-        assert_eq!(of(&b), [0, 1, 3, 4]);
-        assert_eq!(of(&d), [6, 7]);
-    }
-
-    #[test]
-    fn neighbours_make_one_run() {
-        let mut runs = Runs::default();
-        [1, 2, 3, 7, 9, 10].into_iter().for_each(|entry| runs.add(EntryId(entry)));
-        assert_eq!(runs.0, [(1, 3), (7, 7), (9, 10)]);
-    }
+    lacks
 }

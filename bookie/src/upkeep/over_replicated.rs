@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use metadata::{Compare, Error, LeaseId, Stored, Txn, TxnOutcome};
+use metadata::{Error, Lock, Stored, Txn};
 use protocol::LedgerId;
 use tokio::time::{Instant, sleep};
 
@@ -14,7 +14,7 @@ use super::PAGE;
 use crate::service::Core;
 use crate::shelf::{Order, Reader};
 
-/// Locks of one round are held under a lease of this length; in its second half nothing is deleted.
+/// The lease of a lock. Nothing is deleted unless it holds for half as long again.
 const LEASE: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(core: &Core) {
@@ -67,30 +67,19 @@ async fn candidates(core: &Core, reader: &Reader) -> Result<Vec<LedgerId>, Error
 }
 
 async fn remove(core: &Core, shelf: usize, ledger: LedgerId) -> Result<bool, Error> {
-    let store = core.ledgers.store();
-    let granted = Instant::now();
-    let lease = store.grant(LEASE).await?;
-    let removed = remove_under(core, shelf, ledger, lease, granted).await;
-    // The lock goes with the lease.
-    let _ = store.revoke(lease).await;
+    let (store, key) = (core.ledgers.store(), core.ledgers.scope().replication_lock(ledger));
+    let Some(lock) = Lock::take(store, key, core.id.to_string(), LEASE, Txn::default()).await? else {
+        return Ok(false);
+    };
+    let removed = remove_under(core, shelf, ledger, &lock).await;
+    lock.free().await;
     removed
 }
 
-async fn remove_under(
-    core: &Core,
-    shelf: usize,
-    ledger: LedgerId,
-    lease: LeaseId,
-    granted: Instant,
-) -> Result<bool, Error> {
-    let lock = core.ledgers.scope().replication_lock(ledger);
-    let txn =
-        Txn::default().compare(Compare::Absent(lock.clone())).put_leased(lock, core.id.to_string(), lease);
-    if !matches!(core.ledgers.store().txn(txn).await?, TxnOutcome::Done(_)) {
-        return Ok(false);
-    }
+async fn remove_under(core: &Core, shelf: usize, ledger: LedgerId, lock: &Lock) -> Result<bool, Error> {
     let now = core.ledgers.read(ledger).await?;
-    if !now.is_some_and(|stored| is_elsewhere(core, &stored)) || granted.elapsed() > LEASE / 2 {
+    let sure = lock.until().is_some_and(|until| Instant::now() + LEASE / 2 < until);
+    if !now.is_some_and(|stored| is_elsewhere(core, &stored)) || !sure {
         return Ok(false);
     }
     if !core.order(shelf, vec![Order::Delete(ledger)]).await {

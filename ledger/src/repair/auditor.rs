@@ -1,7 +1,9 @@
 //! The auditor: compares what ledgers name with the bookies there are, and files what is to be repaired.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use metadata::registry::read_all;
 use metadata::schema::{AtRisk, Damage};
 use metadata::{Compare, Scope, Store, Stored, Txn, commit, election};
 use planted::Bug;
@@ -10,8 +12,8 @@ use tokio::time::{Instant, sleep};
 
 use super::lost::Watchman;
 use super::mend::damage_of;
-use super::tasks::{all_keys, read, swap};
-use super::{AUDITOR, Lost, Pace, Settings, check_ledger, file};
+use super::tasks::{read, swap};
+use super::{AUDITOR, Lost, Metrics, Pace, Settings, check_ledger, file};
 use crate::{Cluster, Error, recover};
 
 const PAGE: usize = 500;
@@ -31,17 +33,19 @@ pub struct Audit {
 }
 
 /// Stands for the office for ever, and audits while it has it.
-pub async fn run_auditor(cluster: Cluster, settings: Settings, pace: Pace) {
+pub(super) async fn run(cluster: Cluster, settings: Settings, pace: Pace, metrics: Arc<Metrics>) {
     let (store, scope) = (cluster.ledgers.store().clone(), cluster.ledgers.scope().clone());
     loop {
         match election::stand(store.clone(), &scope, AUDITOR, &settings.name, settings.lease).await {
             Ok(office) => {
                 tracing::info!(epoch = office.epoch, "auditing");
+                metrics.auditing.set(1);
                 tokio::select! {
                     biased;
                     () = office.lost() => tracing::info!("another one audits"),
-                    () = serve(&cluster, &settings, &pace) => {}
+                    () = serve(&cluster, &settings, &pace, &metrics) => {}
                 }
+                metrics.auditing.set(0);
                 office.resign().await;
             }
             Err(error) => tracing::error!(%error, "the auditor cannot be elected"),
@@ -52,7 +56,7 @@ pub async fn run_auditor(cluster: Cluster, settings: Settings, pace: Pace) {
 
 /// Filing a task twice, or one that is needless, does no harm: so an auditor that has lost its office and does not
 /// know it yet does none.
-async fn serve(cluster: &Cluster, settings: &Settings, pace: &Pace) {
+async fn serve(cluster: &Cluster, settings: &Settings, pace: &Pace, metrics: &Metrics) {
     let mut watchman = Watchman::default();
     let mut audited: Option<(Lost, Instant)> = None;
     let mut checked = Instant::now();
@@ -68,6 +72,9 @@ async fn serve(cluster: &Cluster, settings: &Settings, pace: &Pace) {
                 if due {
                     match audit(cluster, settings, &lost).await {
                         Ok(found) => {
+                            metrics.audits.add(1);
+                            metrics.filed.add(found.filed);
+                            metrics.at_risk.set(found.at_risk.len() as u64);
                             watchman.named_only = found.named_only;
                             audited = Some((lost, Instant::now()));
                         }
@@ -79,8 +86,11 @@ async fn serve(cluster: &Cluster, settings: &Settings, pace: &Pace) {
         }
         if checked.elapsed() >= settings.check_every {
             checked = Instant::now();
-            if let Err(error) = check_all(cluster, settings, pace).await {
-                tracing::warn!(%error, "the check of all entries was not finished; it is tried again");
+            match check_all(cluster, settings, pace, metrics).await {
+                Ok(()) => metrics.checks.add(1),
+                Err(error) => {
+                    tracing::warn!(%error, "the check of all entries was not finished; it is tried again")
+                }
             }
         }
         sleep(settings.look_every).await;
@@ -181,7 +191,7 @@ async fn write_at_risk(
     found: &BTreeMap<LedgerId, AtRisk>,
 ) -> Result<(), Error> {
     let mut written = BTreeSet::new();
-    for entry in all_keys(store, &scope.replication_at_risk()).await? {
+    for entry in read_all(store, &scope.replication_at_risk()).await? {
         let Some(ledger) = scope.replication_at_risk_ledger(&entry.key) else { continue };
         written.insert(ledger);
         let compare = Compare::Unchanged(entry.key.clone(), entry.modified);
@@ -202,7 +212,7 @@ async fn write_at_risk(
 
 /// What kept a ledger from being repaired may be over: each that was set aside is tried once more.
 async fn give_another_chance(store: &dyn Store, scope: &Scope, settings: &Settings) -> Result<(), Error> {
-    for entry in all_keys(store, &scope.replication_tasks()).await? {
+    for entry in read_all(store, &scope.replication_tasks()).await? {
         let Some(ledger) = scope.replication_task_of(&entry.key) else { continue };
         let Some(mut filed) = read(store, scope, ledger).await?.filter(|filed| filed.task.quarantined) else {
             continue;
@@ -215,13 +225,20 @@ async fn give_another_chance(store: &dyn Store, scope: &Scope, settings: &Settin
 }
 
 /// Asks bookies for the entries of all closed ledgers, and files what they lack.
-async fn check_all(cluster: &Cluster, settings: &Settings, pace: &Pace) -> Result<(), Error> {
+async fn check_all(
+    cluster: &Cluster,
+    settings: &Settings,
+    pace: &Pace,
+    metrics: &Metrics,
+) -> Result<(), Error> {
     let mut after = None;
     loop {
         let page = cluster.ledgers.list(after, PAGE).await?;
         for stored in page.ledgers.iter().filter(|stored| stored.metadata.is_closed()) {
             let checked = check_ledger(cluster, pace, stored, settings.checked_percent).await?;
+            metrics.silent.add(checked.silent.len() as u64);
             if !checked.damage.is_empty() {
+                metrics.lacking.add(1);
                 tracing::warn!(ledger = %stored.id, damage = ?checked.damage, "bookies lack entries; repair is filed");
                 file(&**cluster.ledgers.store(), cluster.ledgers.scope(), stored.id, &checked.damage).await?;
             }

@@ -1,19 +1,17 @@
 //! Whether bookies hold what metadata says: their lists of entries, and the digests of some.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use metadata::Stored;
 use metadata::schema::{Damage, TaskReason};
+use metadata::stripe::{Lacks, Share};
 use net::{Failure, ask};
-use protocol::bookie::{Answer, ReadOptions, Refusal, Request};
+use protocol::bookie::{Answer, ReadOptions, Refusal, Request, Runs};
 use protocol::{BookieId, EntryId};
 
 use super::Pace;
 use crate::layout::Layout;
 use crate::{Cluster, Error};
-
-/// No more ranges than this are named for one bookie; the rest is found by the next check.
-const MOST_RANGES: usize = 1000;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
@@ -33,91 +31,83 @@ pub async fn check_ledger(
 ) -> Result<Checked, Error> {
     let layout = Layout::of(stored)?;
     let mut checked = Checked::default();
-    let mut lacking: BTreeMap<BookieId, Vec<(i64, i64)>> = BTreeMap::new();
-    for (at, segment) in layout.segments.iter().enumerate() {
-        let Some(end) = stored.metadata.segment_end(at).filter(|end| *end >= segment.first) else { continue };
-        for (index, bookie) in segment.ensemble.iter().enumerate() {
-            let place = Place { cluster, pace, layout: &layout, bookie, index, first: segment.first, end };
-            match place.check(percent, &mut checked.digests).await {
-                Ok(lacks) if lacks.is_empty() => {}
-                Ok(lacks) => lacking.entry(bookie.clone()).or_default().extend(lacks),
-                Err(failure) => drop(checked.silent.insert(bookie.clone(), failure.to_string())),
+    let bookies: BTreeSet<&BookieId> =
+        stored.metadata.segments.iter().flat_map(|segment| &segment.ensemble).collect();
+    for bookie in bookies {
+        let shares = stored.metadata.shares(bookie);
+        let look = Look { cluster, pace, layout: &layout, bookie, percent };
+        match look.at(&shares, &mut checked.digests).await {
+            Ok(lacks) if lacks.is_empty() => {}
+            Ok(lacks) => {
+                let bookie = bookie.to_string();
+                checked.damage.push(Damage { bookie, reason: TaskReason::Missing, lacks });
             }
+            Err(failure) => drop(checked.silent.insert(bookie.clone(), failure.to_string())),
         }
-    }
-    for (bookie, lacks) in lacking {
-        let lacks: Vec<_> = lacks.into_iter().take(MOST_RANGES).collect();
-        checked.damage.push(Damage { bookie: bookie.to_string(), reason: TaskReason::Missing, lacks });
     }
     Ok(checked)
 }
 
-/// One bookie's place in one segment.
-struct Place<'a> {
+/// One bookie of a ledger.
+struct Look<'a> {
     cluster: &'a Cluster,
     pace: &'a Pace,
     layout: &'a Layout,
     bookie: &'a BookieId,
-    index: usize,
-    first: EntryId,
-    end: EntryId,
+    percent: u8,
 }
 
-impl Place<'_> {
+impl Look<'_> {
     /// The ranges of entries that are not there, or damaged.
-    async fn check(&self, percent: u8, digests: &mut u64) -> Result<Vec<(i64, i64)>, Failure> {
+    async fn at(&self, shares: &[Share], digests: &mut u64) -> Result<Vec<(i64, i64)>, Failure> {
+        if shares.is_empty() {
+            return Ok(Vec::new());
+        }
         self.pace.take(1024).await;
         let request = Request::ListEntries { ledger: self.layout.ledger };
         let held = match ask(&*self.cluster.bookies, self.bookie, request).await {
             Ok(Answer::List(runs)) => Some(runs),
-            Err(Failure::Refused(Refusal::NoLedger)) => Some(Vec::new()),
+            Err(Failure::Refused(Refusal::NoLedger)) => Some(Runs::default()),
             // It keeps no such list: then the first and the last entry tell whether it is whole, as far as they can.
             Ok(_) | Err(Failure::Refused(Refusal::BadVersion | Refusal::BadRequest)) => None,
             Err(failure) => return Err(failure),
         };
-        let mut lacks = Ranges::default();
-        let step = match percent {
-            0 => i64::MAX,
-            percent => (100 / i64::from(percent.min(100))).max(1),
-        };
-        let mine: Vec<EntryId> = self.ends();
-        let mut turn = 0;
-        let mut runs = held.iter().flatten().peekable();
-        for entry in (self.first.0..=self.end.0).map(EntryId) {
-            if self.layout.quorums.offset_of(entry, self.index).is_none() {
-                continue;
-            }
-            while runs.next_if(|(_, last)| *last < entry).is_some() {}
-            // A long ledger must not keep a whole thread to itself.
-            if turn % 4096 == 0 {
-                tokio::task::yield_now().await;
-            }
-            let listed = runs.peek().is_some_and(|(first, _)| *first <= entry);
-            turn += 1;
-            let wanted = turn % step == 0 || (held.is_none() && mine.contains(&entry));
-            let whole = match (held.is_some(), listed, wanted) {
-                (true, false, _) => false,
-                (_, _, false) => true,
-                (_, _, true) => {
-                    *digests += 1;
-                    self.is_whole(entry).await?
-                }
+        let mut all = Vec::new();
+        for share in shares {
+            let missing = match &held {
+                Some(held) => share.lacking(held),
+                None => Lacks::new(share.stripe.clone()),
             };
-            if !whole {
-                lacks.add(entry);
-            }
+            let damaged = self.damaged(share, held.is_none(), &missing, digests).await?;
+            all.extend(missing.and(damaged).into_ranges());
         }
-        Ok(lacks.0)
+        Ok(all)
     }
 
-    /// The first and the last entry that belong here.
-    fn ends(&self) -> Vec<EntryId> {
-        let mine = |entry: &EntryId| self.layout.quorums.offset_of(*entry, self.index).is_some();
-        let reach = self.layout.quorums.ensemble() as i64;
-        let near = |from: i64, to: i64| (from.max(self.first.0)..=to.min(self.end.0)).map(EntryId);
-        let first = near(self.first.0, self.first.0 + reach).find(mine);
-        let last = near(self.end.0 - reach, self.end.0).rfind(mine);
-        first.into_iter().chain(last).collect()
+    /// Entries whose bytes are not what they should be, among some of those that are not `missing`.
+    async fn damaged(
+        &self,
+        share: &Share,
+        ends: bool,
+        missing: &Lacks,
+        digests: &mut u64,
+    ) -> Result<Lacks, Failure> {
+        let mut damaged = Lacks::new(share.stripe.clone());
+        let Some((first, last)) = share.ends() else { return Ok(damaged) };
+        let step = match self.percent {
+            0 => None,
+            percent => Some((100 / i64::from(percent.min(100))).max(1)),
+        };
+        let some = step.into_iter().flat_map(|step| share.sample(step));
+        let inner = some.filter(|entry| !ends || (*entry != first && *entry != last));
+        let (before, after) = (ends.then_some(first), (ends && first != last).then_some(last));
+        for entry in before.into_iter().chain(inner).chain(after).filter(|entry| !missing.contains(*entry)) {
+            *digests += 1;
+            if !self.is_whole(entry).await? {
+                damaged.add(entry, entry);
+            }
+        }
+        Ok(damaged)
     }
 
     async fn is_whole(&self, entry: EntryId) -> Result<bool, Failure> {
@@ -131,20 +121,6 @@ impl Place<'_> {
             // Damaged on its disk, it may say.
             Err(Failure::Refused(Refusal::NoLedger | Refusal::NoEntry | Refusal::Io)) => Ok(false),
             Err(failure) => Err(failure),
-        }
-    }
-}
-
-#[derive(Default)]
-struct Ranges(Vec<(i64, i64)>);
-
-impl Ranges {
-    /// Entries come in ascending order; neighbours in the place, not in the ledger, share a range, for what belongs
-    /// elsewhere is not copied anyway.
-    fn add(&mut self, entry: EntryId) {
-        match self.0.last_mut() {
-            Some((_, last)) if entry.0 - *last <= crate::quorum::MAX_ENSEMBLE as i64 => *last = entry.0,
-            _ => self.0.push((entry.0, entry.0)),
         }
     }
 }

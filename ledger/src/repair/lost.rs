@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use metadata::registry::{BookieInfo, Standing};
+use metadata::registry::{BookieInfo, Standing, read_all};
 use metadata::schema::{Gone, TaskReason};
 use metadata::{Scope, Store};
 use protocol::BookieId;
@@ -85,7 +85,7 @@ impl Watchman {
 pub(super) async fn given_up(store: &dyn Store, scope: &Scope) -> Result<Lost, Error> {
     let mut lost = Lost::default();
     let under = "strata/replication/gone/";
-    for entry in super::tasks::all_keys(store, &scope.key(under)).await? {
+    for entry in read_all(store, &scope.key(under)).await? {
         let Some(id) = scope.bookie_of(&entry.key, under) else { continue };
         let gone = Gone::decode(&id, &entry.value)?;
         if let Some(other) = gone.replacement.and_then(|other| other.parse().ok()) {

@@ -15,26 +15,28 @@ mod check;
 mod copying;
 mod lost;
 mod mend;
+mod metrics;
 mod operate;
 mod pace;
 mod tasks;
 mod worker;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-pub use auditor::{Audit, audit, run_auditor};
+pub use auditor::{Audit, audit};
 pub use check::{Checked, check_ledger};
 pub use lost::Lost;
 pub use mend::{Mended, Trouble, mend};
+pub use metrics::Metrics;
 pub use operate::{
     AtRiskLedger, Remaining, Status, Task, cancel_decommission, decommission, drain, finish_decommission,
     pause, remaining, replace, retry, status, undrain,
 };
 pub use pace::Pace;
-pub use tasks::{Lock, file};
-pub use worker::run_worker;
+pub use tasks::{file, lock};
 
 use crate::Cluster;
 
@@ -87,21 +89,27 @@ impl Default for Settings {
 }
 
 /// Auditor and workers of one process. Dropping it stops them where they are.
-pub struct Autorecovery(Vec<JoinHandle<()>>);
+pub struct Autorecovery {
+    pub metrics: Arc<Metrics>,
+    tasks: Vec<JoinHandle<()>>,
+}
 
 /// Stands for auditor, and works on tasks, until what it returns is dropped.
 pub fn run_autorecovery(cluster: &Cluster, settings: &Settings) -> Autorecovery {
+    let metrics = Arc::new(Metrics::default());
     let pace = Pace::new(settings.bytes_per_second);
-    let mut tasks = vec![tokio::spawn(run_auditor(cluster.clone(), settings.clone(), pace.clone()))];
+    let auditor = auditor::run(cluster.clone(), settings.clone(), pace.clone(), metrics.clone());
+    let mut tasks = vec![tokio::spawn(auditor)];
     for _ in 0..settings.workers {
-        tasks.push(tokio::spawn(run_worker(cluster.clone(), settings.clone(), pace.clone())));
+        let worker = worker::run(cluster.clone(), settings.clone(), pace.clone(), metrics.clone());
+        tasks.push(tokio::spawn(worker));
     }
-    Autorecovery(tasks)
+    Autorecovery { metrics, tasks }
 }
 
 impl Drop for Autorecovery {
     fn drop(&mut self) {
-        self.0.iter().for_each(JoinHandle::abort);
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -1,12 +1,12 @@
 //! What an operator asks of repair.
 
-use metadata::registry::{self, Standing};
+use metadata::registry::{self, Standing, read_all};
 use metadata::schema::{AtRisk, Gone, LedgerTask};
 use metadata::{Compare, Scope, Store, Txn, TxnOutcome, commit, election};
 use protocol::{BookieId, LedgerId};
 
 use super::AUDITOR;
-use super::tasks::{all_keys, read, swap};
+use super::tasks::{read, swap};
 use crate::{Cluster, Error};
 
 const PAGE: usize = 500;
@@ -52,13 +52,13 @@ pub async fn status(store: &dyn Store, scope: &Scope) -> Result<Status, Error> {
         gone: bookies_under(store, scope, "strata/replication/gone/").await?,
         ..Status::default()
     };
-    for entry in all_keys(store, &scope.replication_tasks()).await? {
+    for entry in read_all(store, &scope.replication_tasks()).await? {
         let Some(ledger) = scope.replication_task_of(&entry.key) else { continue };
         let worker = store.get(&scope.replication_lock(ledger)).await?;
         let worker = worker.map(|lock| String::from_utf8_lossy(&lock.value).into_owned());
         status.tasks.push(Task { ledger, task: LedgerTask::decode(ledger, &entry.value)?, worker });
     }
-    for entry in all_keys(store, &scope.replication_at_risk()).await? {
+    for entry in read_all(store, &scope.replication_at_risk()).await? {
         let Some(ledger) = scope.replication_at_risk_ledger(&entry.key) else { continue };
         status.at_risk.push(AtRiskLedger { ledger, risk: AtRisk::decode(ledger, &entry.value)? });
     }
@@ -66,7 +66,7 @@ pub async fn status(store: &dyn Store, scope: &Scope) -> Result<Status, Error> {
 }
 
 async fn bookies_under(store: &dyn Store, scope: &Scope, under: &str) -> Result<Vec<BookieId>, Error> {
-    let entries = all_keys(store, &scope.key(under)).await?;
+    let entries = read_all(store, &scope.key(under)).await?;
     Ok(entries.iter().filter_map(|entry| scope.bookie_of(&entry.key, under)).collect())
 }
 

@@ -376,16 +376,14 @@ async fn metadata_is_changed_only_by_who_holds_the_lock_and_after_all_copies() {
     let mut lost = Lost::default();
     world.stop(0).await;
     let damage = [Damage { bookie: bookie(0).to_string(), reason: TaskReason::Lost, lacks: vec![] }];
-    let lock = Lock::take(&store, scope, ledger.id, "one", SECOND * 10)
-        .await
-        .expect("the store works")
-        .expect("a lock");
-    let second = Lock::take(&store, scope, ledger.id, "two", SECOND * 10).await.expect("the store works");
+    let first =
+        lock(&store, scope, ledger.id, "one", SECOND * 10).await.expect("the store works").expect("a lock");
+    let second = lock(&store, scope, ledger.id, "two", SECOND * 10).await.expect("the store works");
     assert!(second.is_none());
     // Paused for longer than its lease: the lock is another's when it goes on.
-    let stale = lock.guard();
-    lock.free().await;
-    let _other = Lock::take(&store, scope, ledger.id, "two", SECOND * 10).await.expect("the store works");
+    let stale = first.guard();
+    first.free().await;
+    let _other = lock(&store, scope, ledger.id, "two", SECOND * 10).await.expect("the store works");
     let pace = Pace::new(1 << 40);
     let mended = Mended::default();
     let told = mend(&world.cluster, &pace, ledger.id, &damage, &lost, &stale, &mended).await;

@@ -1,15 +1,17 @@
 //! A worker: takes tasks, one at a time, and repairs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use metadata::Lock;
 use metadata::schema::LedgerTask;
 use protocol::LedgerId;
 use tokio::time::{Instant, sleep};
 
 use super::lost::given_up;
-use super::tasks::{Filed, read, swap};
-use super::{Lock, Mended, Pace, Settings, Trouble, mend};
+use super::tasks::{Filed, lock, read, swap};
+use super::{Mended, Metrics, Pace, Settings, Trouble, mend};
 use crate::{Cluster, Error};
 
 /// After a failure, a worker leaves a ledger alone for this long, doubled with each attempt.
@@ -21,8 +23,8 @@ const TELL: Duration = Duration::from_secs(5);
 const CHOICE: usize = 100;
 
 /// Works for ever.
-pub async fn run_worker(cluster: Cluster, settings: Settings, pace: Pace) {
-    let mut worker = Worker { cluster, settings, pace, resting: BTreeMap::new(), after: None };
+pub(super) async fn run(cluster: Cluster, settings: Settings, pace: Pace, metrics: Arc<Metrics>) {
+    let mut worker = Worker { cluster, settings, pace, metrics, resting: BTreeMap::new(), after: None };
     loop {
         match worker.next().await {
             Ok(true) => {}
@@ -39,6 +41,7 @@ struct Worker {
     cluster: Cluster,
     settings: Settings,
     pace: Pace,
+    metrics: Arc<Metrics>,
     /// Ledgers to leave alone, and until when.
     resting: BTreeMap<LedgerId, Instant>,
     /// Where in the list of tasks to look next.
@@ -53,8 +56,7 @@ impl Worker {
             return Ok(false);
         }
         let Some(ledger) = self.choose().await? else { return Ok(false) };
-        let Some(lock) = Lock::take(&store, &scope, ledger, &self.settings.name, self.settings.lease).await?
-        else {
+        let Some(lock) = lock(&store, &scope, ledger, &self.settings.name, self.settings.lease).await? else {
             // Another one is at it.
             self.resting.insert(ledger, Instant::now() + self.settings.lease);
             return Ok(true);
@@ -97,9 +99,11 @@ impl Worker {
         let (mended, before) = (Mended::default(), (filed.version, filed.task.clone()));
         let trouble = self.mend(&mut filed, lock, &mended).await?;
         let Filed { task, version, .. } = filed;
+        self.metrics.copied.add(mended.copied());
         let after = match trouble {
             None => {
                 tracing::info!(%ledger, copied = mended.copied(), replaced = mended.replaced(), "repaired");
+                self.metrics.repaired.add(1);
                 self.resting.remove(&ledger);
                 None
             }
@@ -147,6 +151,8 @@ impl Worker {
     fn failed(&mut self, ledger: LedgerId, task: &LedgerTask, why: String) -> LedgerTask {
         let attempts = task.attempts + 1;
         let quarantined = attempts >= self.settings.attempts;
+        self.metrics.failures.add(1);
+        self.metrics.set_aside.add(u64::from(quarantined));
         if quarantined {
             tracing::error!(%ledger, attempts, why, "a ledger cannot be repaired; it is set aside");
         } else {

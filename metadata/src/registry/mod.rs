@@ -2,7 +2,7 @@
 
 mod cookies;
 mod directory;
-mod lease;
+mod registration;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{Error, KeyValue, Scope, Store};
 
 pub use cookies::{list_cookies, read_cookie, remove_cookie, write_cookie};
 pub use directory::{Directory, follow};
-pub use lease::{Registration, RegistrationState};
+pub use registration::{Registration, RegistrationState};
 
 /// How many keys are read at once.
 const PAGE: usize = 1000;
@@ -104,7 +104,7 @@ pub async fn bookies(store: &dyn Store, scope: &Scope) -> Result<Vec<BookieInfo>
 }
 
 /// All keys below `prefix`.
-pub(crate) async fn read_all(store: &dyn Store, prefix: &str) -> Result<Vec<KeyValue>, Error> {
+pub async fn read_all(store: &dyn Store, prefix: &str) -> Result<Vec<KeyValue>, Error> {
     let mut all: Vec<KeyValue> = Vec::new();
     loop {
         let page = store.range(prefix, all.last().map(|last| last.key.as_str()), PAGE).await?;

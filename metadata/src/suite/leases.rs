@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{Subject, done, there};
-use crate::{Compare, Error, LeaseId, Store, Txn};
+use super::{Subject, Unsure, done, there};
+use crate::{Compare, Error, LeaseId, Lock, Store, Txn};
 
 pub async fn run(subject: &Subject) -> Result<(), Error> {
     a_lease_ends_when_it_is_not_renewed(subject).await?;
     a_renewed_lease_stays(subject).await?;
     a_lease_may_end_early(subject).await?;
-    a_key_leaves_its_lease(subject).await
+    a_key_leaves_its_lease(subject).await?;
+    a_lock_is_ones(subject).await?;
+    a_lock_is_unsure_while_the_store_does_not_hear(subject).await
 }
 
 async fn grant(subject: &Subject, key: &str) -> Result<LeaseId, Error> {
@@ -78,5 +80,41 @@ async fn a_key_leaves_its_lease(subject: &Subject) -> Result<(), Error> {
     store.revoke(lease).await?;
     assert_eq!(there(store, "/suite/lease/e").await?.lease, None);
     done(store, Txn::default().delete("/suite/lease/e")).await?;
+    Ok(())
+}
+
+async fn a_lock_is_ones(subject: &Subject) -> Result<(), Error> {
+    let (store, key) = (&subject.store, "/suite/lease/lock");
+    let take = |name: &'static str, with| Lock::take(store, key.into(), name, subject.ttl, with);
+    let beside = Compare::Absent("/suite/lease/beside".into());
+    let with = Txn::default().compare(beside.clone()).put("/suite/lease/beside", "one");
+    let first = take("one", with.clone()).await?.expect("it is free");
+    assert_eq!(&there(store, "/suite/lease/beside").await?.value[..], b"one");
+    assert!(take("two", Txn::default()).await?.is_none());
+    assert!(timeout(subject.ttl * 2, first.lost()).await.is_err(), "it is not renewed");
+    assert!(first.holds());
+    let stale = first.guard();
+    first.free().await;
+    assert!(take("two", with).await?.is_none(), "a compare beside it does not hold");
+    assert_eq!(store.get(key).await?, None);
+    let second = take("two", Txn::default().delete("/suite/lease/beside")).await?.expect("it is free again");
+    let late = store.txn(Txn::default().compare(stale).put("/suite/lease/beside", "late")).await?;
+    assert!(matches!(late, crate::TxnOutcome::Conflict(_)), "a lock that was given up is obeyed");
+    second.free().await;
+    Ok(())
+}
+
+/// Whoever holds it stops in time.
+async fn a_lock_is_unsure_while_the_store_does_not_hear(subject: &Subject) -> Result<(), Error> {
+    let (unsure, key) = (Unsure::new(subject.store.clone(), []), "/suite/lease/unheard");
+    let store: Arc<dyn Store> = unsure.clone();
+    let lock = Lock::take(&store, key.into(), "", subject.ttl, Txn::default()).await?.expect("it is free");
+    unsure.deafen(true);
+    timeout(subject.ttl * 2, lock.lost()).await.expect("it notices");
+    assert!(!lock.holds());
+    unsure.deafen(false);
+    gone(&store, key, subject.ttl + subject.late).await?;
+    timeout(subject.ttl, lock.lost()).await.expect("it is lost for good");
+    assert!(!lock.holds());
     Ok(())
 }

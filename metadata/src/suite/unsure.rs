@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -27,11 +28,18 @@ pub enum Mood {
 pub struct Unsure {
     store: Arc<dyn Store>,
     moods: Mutex<VecDeque<Mood>>,
+    deaf: AtomicBool,
 }
 
 impl Unsure {
     pub fn new(store: Arc<dyn Store>, moods: impl IntoIterator<Item = Mood>) -> Arc<Unsure> {
-        Arc::new(Unsure { store, moods: Mutex::new(moods.into_iter().collect()) })
+        let moods = Mutex::new(moods.into_iter().collect());
+        Arc::new(Unsure { store, moods, deaf: AtomicBool::new(false) })
+    }
+
+    /// Whether renewals go unheard.
+    pub fn deafen(&self, deaf: bool) {
+        self.deaf.store(deaf, Ordering::Relaxed);
     }
 
     async fn moody(&self, txn: Txn) -> Result<TxnOutcome, Error> {
@@ -68,7 +76,10 @@ impl Store for Unsure {
     }
 
     fn renew(&self, lease: LeaseId) -> Doing<'_, ()> {
-        self.store.renew(lease)
+        match self.deaf.load(Ordering::Relaxed) {
+            true => Box::pin(async { Err(Error::Unavailable("it is deaf".into())) }),
+            false => self.store.renew(lease),
+        }
     }
 
     fn revoke(&self, lease: LeaseId) -> Doing<'_, ()> {

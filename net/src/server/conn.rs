@@ -232,7 +232,7 @@ fn size(outcome: &Outcome) -> usize {
             let len = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
             OVERHEAD + len(packet) + len(last_entry)
         }
-        Ok(Answer::List(runs)) => OVERHEAD + 24 * runs.len(),
+        Ok(Answer::List(runs)) => OVERHEAD + 24 * runs.groups().len(),
         // A bare reply: its place in a run, or a v2 frame.
         Ok(Answer::Added | Answer::LacWritten | Answer::Forced | Answer::Info { .. }) | Err(_) => 32,
     }

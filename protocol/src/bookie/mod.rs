@@ -19,6 +19,7 @@ use crate::entry::MasterKey;
 use crate::{EntryId, LedgerId};
 
 pub use crate::{Garbage, Outgoing, frame};
+pub use availability::Runs;
 pub use wire::{Auth, Echo, FromClient, Op, Unsendable};
 
 /// An encoded entry in two pieces, so that a writer need not copy a payload behind its header: the entry is `head`
@@ -140,8 +141,8 @@ pub enum Answer {
         free: u64,
         total: u64,
     },
-    /// Runs of stored ids, ascending, each (first, last) inclusive.
-    List(Vec<(EntryId, EntryId)>),
+    /// Ids of stored entries.
+    List(Runs),
 }
 
 /// Why a bookie did not do what it was asked. Only [`Refusal::NoLedger`] and [`Refusal::NoEntry`] speak of the data:

@@ -4,19 +4,15 @@
 //! is loss; what is broken above it is the tail of a crash, which the bookie cuts when it starts.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bookie::identity::file::Identity;
-use bookie::segment::files::{SegmentFile, Segments};
-use bookie::segment::format::{CLEAN, Kind, SEGMENT_HEADER};
-use bookie::segment::record::decode_ledger;
-use bookie::segment::walk::{self, Record};
+use bookie::inspect::{Inspector, RecordInfo, Scan, What};
 use bookie::{Position, SegmentId};
 use clap::Args;
 use disk::real::Folder;
-use protocol::entry::Header;
 use serde_json::json;
 
 use super::{Given, print_json};
@@ -36,24 +32,14 @@ pub struct Inspect {
     records: bool,
 }
 
-/// Segment files kept open.
-const OPEN: usize = 4;
-
 /// What is in one segment.
 #[derive(Default)]
 struct Seen {
-    size: u32,
-    used: u32,
-    groups: u64,
+    scan: Scan,
     entries: u64,
     entry_bytes: u64,
     others: u64,
     ledgers: BTreeSet<i64>,
-    clean: bool,
-    /// The greatest position up to which answers had been given, as its groups say.
-    acked: Position,
-    /// Where something is broken, and what.
-    broken: Vec<(Position, String)>,
 }
 
 pub fn run(given: &Given, wanted: &Inspect) -> Outcome {
@@ -67,151 +53,91 @@ pub fn run(given: &Given, wanted: &Inspect) -> Outcome {
     let identity = identity
         .ok_or_else(|| Error::Failed(format!("{shown} has no identity: it is no data folder of a bookie")))?
         .map_err(|error| Error::Failed(format!("the identity in {shown} cannot be read: {error}")))?;
-    let segments = Segments::new(disk, identity.disk.into_bytes(), OPEN);
-    let listed = segments.list().map_err(failed)?.segments;
+    let inspector = Inspector::new(disk, identity.disk.into_bytes()).map_err(failed)?;
     let mut all = Vec::new();
-    for id in listed.into_iter().filter(|id| wanted.segment.is_none_or(|only| only == id.0)) {
-        let seen = match segments.open(id) {
-            Ok(file) => match look(&file, given, wanted) {
-                Ok(seen) => seen,
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
-                Err(error) => return Err(failed(error)),
-            },
-            Err(error) => {
-                Seen { broken: vec![(Position::new(id, 0), error.into_io().to_string())], ..Seen::default() }
-            }
-        };
-        all.push((id, seen));
+    for id in inspector.segments().iter().filter(|id| wanted.segment.is_none_or(|only| only == id.0)) {
+        match look(&inspector, *id, given, wanted).map_err(failed)? {
+            Some(seen) => all.push((*id, seen)),
+            None => return Ok(()),
+        }
     }
-    report(given, &identity, &all)
+    let acked = match wanted.segment {
+        // Later segments tell more of this one.
+        Some(_) => inspector.acked().map_err(failed)?,
+        None => all.iter().map(|(_, seen)| seen.scan.acked).max().unwrap_or_default(),
+    };
+    report(given, &identity, &all, acked)
 }
 
-fn look(file: &SegmentFile, given: &Given, wanted: &Inspect) -> std::io::Result<Seen> {
-    let mut seen = Seen { size: file.size, used: SEGMENT_HEADER as u32, ..Seen::default() };
-    let (mut at, mut last) = (SEGMENT_HEADER as u32, None);
-    loop {
-        let follows = |sequence: u64, boot: u32| {
-            last.is_none_or(|(before, boot_before)| sequence > before && boot >= boot_before)
-        };
-        let found =
-            walk::header_at(file, at)?.filter(|group| follows(group.header.sequence, group.header.boot));
-        let group = match found {
-            Some(group) => group,
-            None => {
-                // A hole in the chain shows by a later group behind it.
-                let next = walk::find(file, at, |header| follows(header.sequence, header.boot))?;
-                let Some(next) = next else { break };
-                let what = format!("{} bytes without a group, and groups behind them", next.offset - at);
-                seen.broken.push((Position::new(file.id, at), what));
-                next
+/// `None` once nobody reads any more.
+fn look(
+    inspector: &Inspector,
+    id: SegmentId,
+    given: &Given,
+    wanted: &Inspect,
+) -> std::io::Result<Option<Seen>> {
+    let (mut seen, mut deaf) = (Seen::default(), false);
+    seen.scan = inspector.scan(id, &mut |record| {
+        match record.what {
+            What::Entry { ledger, .. } => {
+                seen.entries += 1;
+                seen.entry_bytes += u64::from(record.length);
+                seen.ledgers.insert(ledger.0);
             }
-        };
-        last = Some((group.header.sequence, group.header.boot));
-        let content = walk::content(file, &group)?;
-        seen.groups += 1;
-        seen.acked = seen.acked.max(group.header.acked);
-        seen.clean = group.header.flags & CLEAN != 0;
-        for record in &content.records {
-            note(&mut seen, file.id, record);
-            if wanted.records && !show(given, file.id, record) {
-                return Err(ErrorKind::BrokenPipe.into());
-            }
+            _ => seen.others += 1,
         }
-        if !content.complete {
-            let what = format!(
-                "a group of {} records of which {} can be read",
-                group.header.records,
-                content.records.len()
-            );
-            seen.broken.push((Position::new(file.id, group.offset), what));
-        }
-        at = walk::after(&group);
-        seen.used = at;
-    }
-    Ok(seen)
-}
-
-fn note(seen: &mut Seen, segment: SegmentId, record: &Record) {
-    match (record.header.kind, Header::of(&record.body)) {
-        (Kind::Entry, Some(header)) => {
-            seen.entries += 1;
-            seen.entry_bytes += record.body.len() as u64;
-            seen.ledgers.insert(header.ledger.0);
-        }
-        _ => seen.others += 1,
-    }
-    if !record.intact {
-        let what = format!("{}: its checksum is wrong", named(record));
-        seen.broken.push((Position::new(segment, record.offset), what));
-    }
-}
-
-fn named(record: &Record) -> String {
-    match record.header.kind {
-        Kind::Entry => match Header::of(&record.body) {
-            Some(header) => format!("entry {} of ledger {}", header.entry, header.ledger),
-            None => "an entry that is too short".into(),
-        },
-        Kind::Ledger => match decode_ledger(&record.body) {
-            Some((ledger, state)) => {
-                let flags = [
-                    (state.fenced, "fenced"),
-                    (state.deleted, "deleted"),
-                    (state.limbo, "in limbo"),
-                    (state.lac.is_some(), "explicit LAC"),
-                ];
-                let flags: Vec<_> = flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag).collect();
-                format!("state of ledger {ledger} {}", flags.join(", ")).trim_end().to_string()
-            }
-            None => "a ledger's state that cannot be read".into(),
-        },
-        Kind::Shelf => "state of the disk".into(),
-    }
+        deaf = wanted.records && !show(given, &record);
+        if deaf { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok((!deaf).then_some(seen))
 }
 
 /// `false` once nobody reads any more.
-fn show(given: &Given, segment: SegmentId, record: &Record) -> bool {
-    let at = Position::new(segment, record.offset).to_string();
+fn show(given: &Given, record: &RecordInfo) -> bool {
+    let RecordInfo { at, length, intact, what } = record;
     if given.json {
-        let header = Header::of(&record.body).filter(|_| record.header.kind == Kind::Entry);
+        let (ledger, entry) = match what {
+            What::Entry { ledger, entry, .. } => (Some(ledger.0), Some(entry.0)),
+            _ => (None, None),
+        };
         let value = json!({
-            "at": at,
-            "what": named(record),
-            "bytes": record.header.length,
-            "intact": record.intact,
-            "ledger": header.map(|header| header.ledger.0),
-            "entry": header.map(|header| header.entry.0),
+            "at": at.to_string(),
+            "what": what.to_string(),
+            "bytes": length,
+            "intact": intact,
+            "ledger": ledger,
+            "entry": entry,
         });
         say!("{value}")
     } else {
-        let state = if record.intact { "" } else { "  DAMAGED" };
-        say!("{at:>16}  {:>8} bytes  {}{state}", record.header.length, named(record))
+        let state = if *intact { "" } else { "  DAMAGED" };
+        say!("{:>16}  {length:>8} bytes  {what}{state}", at.to_string())
     }
 }
 
-fn report(given: &Given, identity: &Identity, all: &[(SegmentId, Seen)]) -> Outcome {
-    let acked = all.iter().map(|(_, seen)| seen.acked).max().unwrap_or_default();
-    let broken: Vec<_> = all.iter().flat_map(|(_, seen)| &seen.broken).collect();
+fn report(given: &Given, identity: &Identity, all: &[(SegmentId, Seen)], acked: Position) -> Outcome {
+    let broken: Vec<_> = all.iter().flat_map(|(_, seen)| &seen.scan.broken).collect();
     let lost = broken.iter().filter(|(at, _)| *at < acked).count();
     let verdict =
         |at: &Position| if *at < acked { "LOST: had been acknowledged" } else { "a torn tail: cut at start" };
     if given.json {
         for (id, seen) in all {
             let broken: Vec<_> = seen
+                .scan
                 .broken
                 .iter()
                 .map(|(at, what)| json!({ "at": at.to_string(), "what": what, "lost": *at < acked }))
                 .collect();
             print_json(&json!({
                 "segment": id.0,
-                "bytes": seen.size,
-                "used": seen.used,
-                "groups": seen.groups,
+                "bytes": seen.scan.bytes,
+                "used": seen.scan.used,
+                "groups": seen.scan.groups,
                 "entries": seen.entries,
                 "entry_bytes": seen.entry_bytes,
                 "other_records": seen.others,
                 "ledgers": seen.ledgers.len(),
-                "clean_end": seen.clean,
+                "clean_end": seen.scan.clean,
                 "broken": broken,
             }));
         }
@@ -239,12 +165,12 @@ fn report(given: &Given, identity: &Identity, all: &[(SegmentId, Seen)]) -> Outc
 fn row(id: SegmentId, seen: &Seen) -> [String; 8] {
     [
         id.to_string(),
-        table::bytes(u64::from(seen.size)),
-        table::bytes(u64::from(seen.used)),
-        seen.groups.to_string(),
+        table::bytes(u64::from(seen.scan.bytes)),
+        table::bytes(u64::from(seen.scan.used)),
+        seen.scan.groups.to_string(),
         seen.entries.to_string(),
         seen.ledgers.len().to_string(),
         seen.others.to_string(),
-        seen.broken.len().to_string(),
+        seen.scan.broken.len().to_string(),
     ]
 }

@@ -337,7 +337,7 @@ macro_rules! from_str {
     };
 }
 
-from_str!(Size, Rate, Span, LogFormat, MetadataUri);
+from_str!(Size, Rate, Span, LogFormat, MetadataUri, Address);
 
 #[cfg(test)]
 mod tests {

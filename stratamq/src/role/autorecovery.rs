@@ -1,11 +1,14 @@
 //! `stratamq autorecovery`: auditor and workers, beside bookies that have none.
 
-use clap::Args;
-use ledger::repair::{self, Settings};
+use std::sync::Arc;
 
-use super::process::Stop;
+use clap::Args;
+use ledger::repair::{self, Autorecovery, Settings};
+use net::http::{Handler, Response};
+
+use super::process::{Stop, bind, serve_http};
 use crate::cluster::Cluster;
-use crate::config::{LogFormat, MetadataUri, Rate, Span};
+use crate::config::{Address, LogFormat, MetadataUri, Rate, Span};
 use crate::error::Outcome;
 
 #[derive(Args)]
@@ -31,6 +34,9 @@ pub struct Arguments {
     /// What this process is called in `admin replication status`; without it, a name by its process id
     #[arg(long)]
     name: Option<String>,
+    /// Where /metrics, /health and /ready are served
+    #[arg(long, value_name = "H:P", default_value = "")]
+    http: Address,
     /// How log lines are written
     #[arg(long, value_name = "text|json", default_value = "text")]
     pub log_format: LogFormat,
@@ -38,6 +44,7 @@ pub struct Arguments {
 
 pub async fn run(arguments: Arguments) -> Outcome {
     let mut stop = Stop::listen()?;
+    let http = bind("http", &arguments.http).await?;
     let cluster = Cluster::connect(&arguments.metadata).await?;
     let settings = Settings {
         name: arguments.name.unwrap_or_else(|| format!("autorecovery-{}", std::process::id())),
@@ -49,9 +56,32 @@ pub async fn run(arguments: Arguments) -> Outcome {
         ..Settings::default()
     };
     let running = repair::run_autorecovery(&cluster.client, &settings);
+    let _http = serve_http(http, answers(&running, &cluster))?;
     tracing::info!(name = settings.name, "auditing and repairing");
     stop.asked().await;
     drop(running);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// It is ready while metadata answers: without it nothing is repaired.
+fn answers(running: &Autorecovery, cluster: &Cluster) -> Handler {
+    let (metrics, store) = (running.metrics.clone(), cluster.store.clone());
+    let paused = cluster.scope.replication_paused();
+    Arc::new(move |path| {
+        let (metrics, store, paused, path) =
+            (metrics.clone(), store.clone(), paused.clone(), path.to_string());
+        Box::pin(async move {
+            match path.as_str() {
+                "/metrics" => Response::metrics(metrics.text()),
+                "/health" => Response::text(200, "ok\n"),
+                "/ready" => match store.get(&paused).await {
+                    Ok(None) => Response::text(200, "ok\n"),
+                    Ok(Some(_)) => Response::text(200, "ok, but repair is paused\n"),
+                    Err(error) => Response::text(503, format!("{error}\n")),
+                },
+                other => Response::not_found(other),
+            }
+        })
+    })
 }

@@ -1,7 +1,7 @@
 //! `stratamq bookie`: a storage process, from folders and sockets to its end.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bookie::index::rocks::RocksIndex;
@@ -29,6 +29,9 @@ pub struct Running {
     _http: Option<Http>,
 }
 
+/// What repair counts, once it runs.
+pub type Repairing = Arc<OnceLock<Arc<repair::Metrics>>>;
+
 /// Runs until a signal or a failure.
 pub async fn run(settings: BookieSettings) -> Outcome {
     let mut stop = Stop::listen()?;
@@ -36,7 +39,8 @@ pub async fn run(settings: BookieSettings) -> Outcome {
     let ledgers = Ledgers::new(store.clone(), scope.clone(), rand::random());
     // Before anything is written to disk: a cluster that is half formatted is refused here.
     let cluster = Cluster::over(&settings.metadata, store, scope, net::client::Settings::default()).await?;
-    let running = Running::start(&settings, ledgers).await?;
+    let repairing: Repairing = Arc::default();
+    let running = Running::start(&settings, ledgers, repairing.clone()).await?;
     let repair = repair::Settings {
         name: running.bookie.id().to_string(),
         grace: settings.lost_bookie_grace.0,
@@ -44,6 +48,7 @@ pub async fn run(settings: BookieSettings) -> Outcome {
         ..repair::Settings::default()
     };
     let repair = repair::run_autorecovery(&cluster.client, &repair);
+    repairing.get_or_init(|| repair.metrics.clone());
     tracing::info!(bookie = %running.bookie.id(), listen = %running.server.address(), "serving");
     let failed = tokio::select! {
         biased;
@@ -65,7 +70,11 @@ pub async fn run(settings: BookieSettings) -> Outcome {
 
 impl Running {
     /// Binds its addresses first: a port in use is told before a disk is touched.
-    pub async fn start(settings: &BookieSettings, ledgers: Ledgers) -> Outcome<Running> {
+    pub async fn start(
+        settings: &BookieSettings,
+        ledgers: Ledgers,
+        repairing: Repairing,
+    ) -> Outcome<Running> {
         let listener = bind("listen", &settings.listen).await?;
         let listener = listener.ok_or_else(|| Error::Usage("listen is empty".into()))?;
         let http = bind("http", &settings.http).await?;
@@ -79,10 +88,10 @@ impl Running {
         let server = net::server::serve(listener, bookie.clone(), serving)
             .map_err(|error| Error::cannot(format!("serve on {}", settings.listen), error))?;
         let answering = bookie.clone();
-        let http = serve_http(
-            http,
-            Arc::new(move |path| Box::pin(http_answer(answering.clone(), path.to_string()))),
-        )?;
+        let handler: net::http::Handler = Arc::new(move |path| {
+            Box::pin(http_answer(answering.clone(), repairing.clone(), path.to_string()))
+        });
+        let http = serve_http(http, handler)?;
         Ok(Running { bookie, server, _http: http })
     }
 
@@ -141,7 +150,7 @@ fn advertised_http(from: &BookieSettings) -> Option<String> {
     http.get().map(|_| format!("{host}:{}", http.port()))
 }
 
-async fn http_answer(bookie: Arc<Bookie>, path: String) -> Response {
+async fn http_answer(bookie: Arc<Bookie>, repairing: Repairing, path: String) -> Response {
     let health = bookie.health();
     let state = |good: bool| match (good, health.why.as_str()) {
         (true, "") => Response::text(200, "ok\n"),
@@ -149,7 +158,10 @@ async fn http_answer(bookie: Arc<Bookie>, path: String) -> Response {
         (false, why) => Response::text(503, format!("{why}\n")),
     };
     match path.as_str() {
-        "/metrics" => Response::metrics(bookie.metrics_text()),
+        "/metrics" => {
+            let repair = repairing.get().map(|metrics| metrics.text());
+            Response::metrics(bookie.metrics_text() + &repair.unwrap_or_default())
+        }
         "/health" => state(health.alive),
         "/ready" => state(health.ready),
         "/retained" => match bookie.why_retained().await.map(|retained| serde_json::to_string(&retained)) {

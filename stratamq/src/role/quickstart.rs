@@ -98,7 +98,7 @@ async fn start(uri: &MetadataUri, data: &Path, ledgers: Ledgers) -> Outcome<Runn
     ] {
         settings.set(key, &value).map_err(|why| Error::Failed(format!("{key} = {value}: {why}")))?;
     }
-    Running::start(&settings, ledgers).await
+    Running::start(&settings, ledgers, Default::default()).await
 }
 
 /// Bookies register a moment after they serve.

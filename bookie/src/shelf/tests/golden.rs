@@ -1,6 +1,7 @@
 //! The segment that every later release must read, and this one writes.
 
 use std::io::IoSlice;
+use std::ops::ControlFlow;
 
 use disk::Disk;
 use disk::simulated::Device;
@@ -8,8 +9,8 @@ use protocol::bookie::Request;
 use protocol::{EntryId, LedgerId};
 
 use super::harness::*;
-use crate::inspect::{EndKind, Inspector, What};
-use crate::position::SegmentId;
+use crate::inspect::{Inspector, What};
+use crate::position::{Position, SegmentId};
 use crate::shelf::Order;
 
 const GOLDEN: &[u8] = include_bytes!("../../../../tests/golden/segment.v1.bin");
@@ -73,19 +74,44 @@ fn the_golden_segment_is_read() {
 #[test]
 fn the_golden_segment_can_be_inspected() {
     let machine = golden();
-    let inspector = Inspector::new(machine.device.mount()).unwrap();
-    let segments = inspector.segments().unwrap();
-    assert_eq!(segments.iter().map(|s| s.file.as_str()).collect::<Vec<_>>(), [FILE]);
+    let inspector = Inspector::new(machine.device.mount(), machine.config.identity).unwrap();
+    assert_eq!(inspector.segments(), [SegmentId(1)]);
     let mut entries = Vec::new();
-    let end = inspector
-        .scan(SegmentId(1), &mut |record| {
-            assert!(record.intact);
-            if let What::Entry { ledger, entry, .. } = record.what {
-                entries.push((ledger.0, entry.0));
-            }
-        })
-        .unwrap();
-    assert_eq!(end.what, EndKind::Clean);
-    assert_eq!(u64::from(end.at.offset), segments[0].used);
+    let scan = inspector.scan(SegmentId(1), &mut |record| {
+        assert!(record.intact);
+        if let What::Entry { ledger, entry, .. } = record.what {
+            entries.push((ledger.0, entry.0));
+        }
+        ControlFlow::Continue(())
+    });
+    let scan = scan.unwrap();
+    assert!(scan.clean && scan.broken.is_empty(), "{scan:?}");
+    assert_eq!(inspector.acked().unwrap(), scan.acked);
     assert_eq!(entries, [(1, 0), (1, 1), (7, 3)]);
+}
+
+#[test]
+fn damage_is_named_and_told_from_a_torn_tail() {
+    let machine = golden();
+    let inspector = Inspector::new(machine.device.mount(), machine.config.identity).unwrap();
+    let mut place = 0;
+    let sound = inspector.scan(SegmentId(1), &mut |record| match record.what {
+        What::Entry { ledger: LedgerId(1), entry: EntryId(1), .. } => {
+            place = record.at.offset as usize;
+            ControlFlow::Break(())
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    assert!(sound.unwrap().broken.is_empty());
+    let mut bytes = content(&machine.device);
+    bytes[place + 300] ^= 1;
+    machine.device.mount().open(FILE).unwrap().write_at(0, &[IoSlice::new(&bytes)]).unwrap();
+    let scan = inspector.scan(SegmentId(1), &mut |_| ControlFlow::Continue(())).unwrap();
+    let [(at, what)] = &scan.broken[..] else { panic!("{:?}", scan.broken) };
+    assert_eq!(what, "entry 1 of ledger 1: its checksum is wrong");
+    assert!(*at < inspector.acked().unwrap());
+
+    let foreign = Inspector::new(machine.device.mount(), [9; 16]).unwrap();
+    let scan = foreign.scan(SegmentId(1), &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(scan.broken, [(Position::new(SegmentId(1), 0), "it is a segment of another disk".into())]);
 }

@@ -142,7 +142,7 @@ fn batches_stop_at_the_first_hole() {
     assert_eq!(it.ask(batch(3, 0, 1)), bodies(3..4));
     assert_eq!(it.ask(batch(3, 0, 2 * (36 + 300 + 4))), bodies(3..5));
     assert_eq!(it.ask(batch(40, 0, 1 << 20)), refused(Refusal::NoEntry));
-    let list = Answer::List(vec![(EntryId(0), EntryId(39)), (EntryId(41), EntryId(49))]);
+    let list = Answer::List([(EntryId(0), EntryId(39)), (EntryId(41), EntryId(49))].into_iter().collect());
     assert_eq!(it.ask(Request::ListEntries { ledger: LedgerId(1) }), Some(Ok(list)));
     for i in 0..40 {
         assert_eq!(it.ask(read(1, i)), entry(1, i, 300), "sequential read of {i}");

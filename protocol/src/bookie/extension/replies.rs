@@ -15,7 +15,7 @@ use bytes::{Buf, BufMut, Bytes};
 use super::{MAX_FRAME, kind};
 use crate::EntryId;
 use crate::bookie::wire::that_fit;
-use crate::bookie::{Answer, Garbage, Op, Outcome, Outgoing, Refusal, availability, codes, frame};
+use crate::bookie::{Answer, Garbage, Op, Outcome, Outgoing, Refusal, Runs, codes, frame};
 
 const SHORT: Garbage = Garbage("an extension reply ends before its fields do");
 const NO_LAC: i64 = i64::MIN;
@@ -109,7 +109,7 @@ pub fn encode_answer(id: u64, outcome: Outcome, statuses: &mut Statuses, out: &m
             out.fields().put_u64(total);
         }
         Ok(Answer::List(runs)) => {
-            let packet = availability::encode(&runs);
+            let packet = runs.encode();
             if packet.len() > MAX_FRAME - frame::LENGTH - HEAD {
                 return statuses.push(id, Err(Refusal::TooManyRequests));
             }
@@ -178,7 +178,7 @@ pub fn decode_reply(mut frame: Bytes, mut each: impl FnMut(FromBookie)) -> Resul
             free: frame.try_get_u64().map_err(|_| SHORT)?,
             total: frame.try_get_u64().map_err(|_| SHORT)?,
         },
-        kind::LIST => Answer::List(availability::decode(frame)?),
+        kind::LIST => Answer::List(Runs::decode(frame)?),
         _ => return Err(Garbage("an extension reply of a kind that version 1 does not have")),
     };
     each(FromBookie::Answer { id, answer });

@@ -77,6 +77,7 @@ fn requests_match_the_golden_vectors() {
 }
 
 fn answers() -> Vec<(&'static str, Answer)> {
+    let list = [(EntryId(0), EntryId(2)), (EntryId(5), EntryId(5))].into_iter().collect();
     vec![
         ("entry", Answer::Entry { body: entry(), max_lac: None }),
         ("entry-with-lac", Answer::Entry { body: Bytes::new(), max_lac: Some(EntryId(9)) }),
@@ -85,7 +86,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("lac", Answer::Lac { packet: Some(Bytes::from_static(b"packet")), last_entry: Some(entry()) }),
         ("no-lac", Answer::Lac { packet: None, last_entry: None }),
         ("space", Answer::Info { free: 1, total: 2 }),
-        ("entry-list", Answer::List(vec![(EntryId(0), EntryId(2)), (EntryId(5), EntryId(5))])),
+        ("entry-list", Answer::List(list)),
     ]
 }
 

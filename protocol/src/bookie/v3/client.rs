@@ -6,8 +6,7 @@ use prost::Message;
 use super::messages::{self, OfLedger, operation};
 use crate::EntryId;
 use crate::bookie::{
-    Answer, Garbage, Op, Outcome, Outgoing, ReadOptions, Refusal, Request, Unsendable, availability, codes,
-    frame,
+    Answer, Garbage, Op, Outcome, Outgoing, ReadOptions, Refusal, Request, Runs, Unsendable, codes, frame,
 };
 use crate::entry::MAX_FRAME;
 
@@ -136,7 +135,7 @@ fn answer(op: i32, message: messages::Response) -> Result<Outcome, Garbage> {
         }
         operation::LIST_ENTRIES => {
             let list = message.list.ok_or(EMPTY)?;
-            let runs = list.entries.map_or(Ok(Vec::new()), availability::decode)?;
+            let runs = list.entries.map_or(Ok(Runs::default()), Runs::decode)?;
             (list.status, Ok(Answer::List(runs)))
         }
         _ => return Err(Garbage("a v3 response to an operation that was never asked")),

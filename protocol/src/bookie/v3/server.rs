@@ -6,7 +6,7 @@ use prost::Message;
 use super::messages::{self, EntryStatus, LedgerStatus, operation};
 use crate::bookie::{
     AddOptions, Answer, Auth, Echo, FromClient, Garbage, Op, Outcome, Outgoing, ReadOptions, Refusal,
-    Request, availability, codes, frame,
+    Request, codes, frame,
 };
 use crate::entry::{self, MAX_FRAME, MasterKey};
 use crate::{EntryId, LedgerId};
@@ -172,7 +172,7 @@ fn reply(echo: &Echo, outcome: Outcome) -> messages::Response {
         }
         Op::ListEntries => {
             let entries = match outcome {
-                Ok(Answer::List(runs)) => Some(availability::encode(&runs)),
+                Ok(Answer::List(runs)) => Some(runs.encode()),
                 _ => None,
             };
             message.list = Some(messages::ListResponse { status, ledger, entries });

@@ -69,7 +69,7 @@ fn replies() -> Vec<(&'static str, &'static str, Outcome)> {
         ("read-lac-reply", "read-lac", Ok(Answer::Lac { packet, last_entry: Some(entry()) })),
         ("info-reply", "info", Ok(Answer::Info { free: 100, total: 200 })),
         ("force-reply", "force", Ok(Answer::Forced)),
-        ("list-reply", "list", Ok(Answer::List(vec![(EntryId(0), EntryId(2))]))),
+        ("list-reply", "list", Ok(Answer::List([(EntryId(0), EntryId(2))].into_iter().collect()))),
     ]
 }
 

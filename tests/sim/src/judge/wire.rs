@@ -292,15 +292,11 @@ impl Model {
     }
 
     fn answered_list(&mut self, bookie: &BookieId, ledger: LedgerId, had: &BTreeSet<EntryId>, reply: &Reply) {
-        let runs = match reply {
-            Ok(Answer::List(runs)) => runs.as_slice(),
-            Err(Failure::Refused(Refusal::NoLedger | Refusal::NoEntry)) => &[],
+        let missing = match reply {
+            Ok(Answer::List(runs)) => had.iter().find(|entry| !runs.contains(**entry)).copied(),
+            Err(Failure::Refused(Refusal::NoLedger | Refusal::NoEntry)) => had.first().copied(),
             _ => return,
         };
-        let missing = had
-            .iter()
-            .find(|entry| !runs.iter().any(|(first, last)| first <= *entry && *entry <= last))
-            .copied();
         if let Some(entry) = missing
             && self.must_have(bookie, ledger, entry)
         {

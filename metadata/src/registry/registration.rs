@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::schema::Published;
-use crate::{Compare, Error, LeaseId, Scope, Store, Txn, TxnOutcome, commit};
+use crate::{Compare, Error, Lease, LeaseId, Scope, Store, Txn, TxnOutcome, commit};
 
 /// Whether the store knows of us now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ struct Keeper {
     published: Published,
     writable: bool,
     ttl: Duration,
-    lease: Option<LeaseId>,
+    lease: Option<Lease>,
 }
 
 impl Keeper {
@@ -111,6 +111,10 @@ impl Keeper {
                     Some(order) => Some(order),
                     None => return,
                 },
+                () = gone(self.lease.as_ref()) => {
+                    self.lease = None;
+                    None
+                }
                 () = sleep_until(tick) => None,
             };
             let done = match order {
@@ -127,7 +131,8 @@ impl Keeper {
                     self.published = *published;
                     self.publish().await
                 }
-                None => self.renew().await,
+                // Puts back what is not there.
+                None => self.register().await,
             };
             let state = match done {
                 Ok(()) => RegistrationState::Registered { writable: self.writable },
@@ -140,18 +145,6 @@ impl Keeper {
             tick = Instant::now() + if failed { self.ttl / 10 } else { self.ttl / 3 };
             tell.send_if_modified(|current| std::mem::replace(current, state.clone()) != state);
         }
-    }
-
-    /// Renews the lease, and puts back what is not there.
-    async fn renew(&mut self) -> Result<(), Error> {
-        if let Some(lease) = self.lease {
-            match self.store.renew(lease).await {
-                Ok(()) => {}
-                Err(Error::LeaseGone) => self.lease = None,
-                Err(error) => return Err(error),
-            }
-        }
-        self.register().await
     }
 
     /// Makes the store say what we are: one key on our lease, the other one gone, and what we publish.
@@ -212,21 +205,23 @@ impl Keeper {
     }
 
     async fn lease(&mut self) -> Result<LeaseId, Error> {
-        match self.lease {
-            Some(lease) => Ok(lease),
-            None => {
-                let lease = self.store.grant(self.ttl).await?;
-                self.lease = Some(lease);
-                Ok(lease)
-            }
-        }
+        let lease = match self.lease.take() {
+            Some(lease) => lease,
+            None => Lease::grant(&self.store, self.ttl).await?,
+        };
+        Ok(self.lease.insert(lease).id())
     }
 
     async fn withdraw(&mut self) {
-        if let Some(lease) = self.lease.take()
-            && let Err(error) = self.store.revoke(lease).await
-        {
-            tracing::info!(bookie = %self.bookie, %error, "the registration could not be withdrawn; it expires by itself");
+        if let Some(lease) = self.lease.take() {
+            lease.end().await;
         }
+    }
+}
+
+async fn gone(lease: Option<&Lease>) {
+    match lease {
+        Some(lease) => lease.gone().await,
+        None => std::future::pending().await,
     }
 }
