@@ -37,8 +37,10 @@ pub enum Mood {
     Silent,
     /// Answers this to everything.
     Refusing(Refusal),
-    /// Knows no batch reads.
+    /// Knows no batch reads, and says so.
     WithoutBatches,
+    /// Knows no batch reads, and hangs up.
+    HangingUpOnBatches,
     /// Answers this to normal adds.
     RefusingAdds(Refusal),
 }
@@ -186,7 +188,12 @@ impl ModelBookies {
             Mood::WithoutBatches if matches!(request, Request::BatchRead { .. }) => {
                 Some(Err(Failure::Refused(Refusal::BadVersion)))
             }
-            Mood::WithoutBatches => Some(shelf.do_it(request).map_err(Failure::Refused)),
+            Mood::HangingUpOnBatches if matches!(request, Request::BatchRead { .. }) => {
+                Some(Err(Failure::Unreachable))
+            }
+            Mood::WithoutBatches | Mood::HangingUpOnBatches => {
+                Some(shelf.do_it(request).map_err(Failure::Refused))
+            }
             Mood::Mute => {
                 let _ = shelf.do_it(request);
                 None

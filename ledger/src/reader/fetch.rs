@@ -37,11 +37,14 @@ pub struct Fetch {
     /// Members of the write set, in the order in which they are asked.
     order: Vec<usize>,
     asked: usize,
-    answered: Members,
-    negatives: usize,
+    answered: usize,
+    /// Members that proved to have nothing.
+    negatives: Members,
     /// What the others said, for the error.
     failures: Vec<String>,
     cannot_batch: bool,
+    /// The replica that broke off when it was asked for many is asked for one, at this place in the order.
+    doubted_at: Option<usize>,
     found_at: Option<usize>,
     found: Vec<LedgerEntry>,
 }
@@ -76,10 +79,11 @@ impl Fetch {
             many: false,
             order,
             asked: 0,
-            answered: Members::NONE,
-            negatives: 0,
+            answered: 0,
+            negatives: Members::NONE,
             failures: Vec::new(),
             cannot_batch: false,
+            doubted_at: None,
             found_at: None,
             found: Vec::new(),
         }
@@ -105,35 +109,53 @@ impl Fetch {
 
     /// Whether the outcome is still unknown.
     pub fn is_open(&self) -> bool {
-        self.found.is_empty() && self.answered.count() < self.order.len()
+        self.found.is_empty() && self.answered < self.order.len()
     }
 
     /// A replica's reply; true if another one is to be asked in its stead.
     pub fn answered(&mut self, replica: usize, reply: Reply) -> bool {
-        self.answered.insert(replica);
+        self.answered += 1;
         let bodies = match reply {
             Ok(Answer::Entry { body, .. }) => vec![body],
             Ok(Answer::Entries(bodies)) => bodies,
             Ok(_) => return self.failed(replica, "it answered something else".into()),
             Err(Failure::Refused(refusal)) => {
-                self.negatives += usize::from(refusal.is_negative());
+                if let Some(&member) = self.order.get(replica).filter(|_| refusal.is_negative()) {
+                    self.negatives.insert(member);
+                }
                 if self.many && matches!(refusal, Refusal::BadVersion | Refusal::BadRequest) {
                     // It may only be the kind of request that this bookie does not know.
-                    (self.cannot_batch, self.many, self.last) = (true, false, self.first);
-                    self.order.push(self.order[replica]);
+                    self.cannot_batch = true;
+                    self.ask_for_one(replica);
                 }
                 return self.failed(replica, refusal.to_string());
+            }
+            Err(failure @ Failure::Unreachable) if self.many => {
+                // It is gone, or it hangs up on requests that it does not know: one entry tells which.
+                self.doubted_at = Some(self.ask_for_one(replica));
+                return self.failed(replica, failure.to_string());
             }
             Err(failure) => return self.failed(replica, failure.to_string()),
         };
         match self.verified(&bodies) {
             Ok(found) => {
                 self.found = found;
+                self.cannot_batch |= self.doubted_at == Some(replica);
                 self.found_at = self.order.get(replica).copied();
                 false
             }
             Err(why) => self.failed(replica, why),
         }
+    }
+
+    /// Asks a replica again, next, for the first entry only, as all that come after it. Its place in the order.
+    fn ask_for_one(&mut self, replica: usize) -> usize {
+        (self.many, self.last) = (false, self.first);
+        let again = self.asked.min(self.order.len());
+        if let Some(&member) = self.order.get(replica) {
+            self.order.insert(again, member);
+        }
+        again
     }
 
     /// The entries up to the first that does not verify; an error if that is the first one.
@@ -177,7 +199,7 @@ impl Fetch {
             return Ok(self.found);
         }
         let (ledger, entry, why) = (self.layout.ledger, self.first, self.failures.join("; "));
-        if self.negatives == self.order.len() {
+        if self.negatives == self.order.iter().copied().collect() {
             return Err(Error::DataLoss { ledger, entry, why });
         }
         Err(Error::Unavailable(format!("entry {entry} of ledger {ledger} cannot be read now: {why}")))

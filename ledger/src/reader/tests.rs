@@ -111,10 +111,15 @@ async fn loss_is_told_apart_from_absence_for_now() {
 
 #[tokio::test(start_paused = true)]
 async fn bookies_that_cannot_batch_are_read_one_by_one() {
-    for (e, w) in [(3, 3), (1, 1)] {
+    for (e, w, mood) in [
+        (3, 3, Mood::WithoutBatches),
+        (1, 1, Mood::WithoutBatches),
+        (3, 3, Mood::HangingUpOnBatches),
+        (1, 1, Mood::HangingUpOnBatches),
+    ] {
         let model = Model::new(e as usize, 1);
         let reader = closed(&model, e, w, 1, 30).await;
-        (0..e as usize).for_each(|n| model.bookies.set(n, Mood::WithoutBatches));
+        (0..e as usize).for_each(|n| model.bookies.set(n, mood));
         let entries = read_all(reader, 1500).await;
         assert_eq!(entries.len(), 30);
         check(&entries, 0);

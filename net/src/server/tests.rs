@@ -1,5 +1,5 @@
 use bytes::{Buf, Bytes, BytesMut};
-use protocol::bookie::{Auth, Outgoing, Refusal, Request, codes, frame, v2};
+use protocol::bookie::{Answer, Auth, Outgoing, Refusal, Request, codes, frame, v2, v3};
 use protocol::entry::MAX_PAYLOAD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -126,6 +126,24 @@ async fn start_tls_is_refused_and_v2_may_follow() {
     let refusal = raw.frame().await.unwrap();
     assert_eq!(&refusal[..], b"\x0a\x06\x08\x03\x10\x09\x18\x01\x10\x94\x03");
     raw.ask(&add(1, 0, 5)).await;
+    assert_eq!(raw.code().await, Some(codes::OK));
+}
+
+/// Java's v2 client lists entries in v3, on the same connection.
+#[tokio::test]
+async fn each_frame_is_answered_in_its_own_wire() {
+    let (_toy, server) = start(settings()).await;
+    let mut raw = Raw::connect(&server).await;
+    raw.ask(&add(1, 0, 100)).await;
+    assert_eq!(raw.code().await, Some(codes::OK));
+    let mut out = Outgoing::default();
+    let ledger = protocol::LedgerId(1);
+    v3::encode_request(&Request::ListEntries { ledger }, 77, &mut out).unwrap();
+    raw.say(&out.copy_to_bytes(out.remaining())).await;
+    let (id, outcome) = v3::decode_reply(raw.frame().await.expect("a reply")).unwrap();
+    let first = protocol::EntryId(0);
+    assert_eq!((id, outcome), (77, Ok(Answer::List([(first, first)].into_iter().collect()))));
+    raw.ask(&read(1, 0)).await;
     assert_eq!(raw.code().await, Some(codes::OK));
 }
 

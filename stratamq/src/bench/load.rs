@@ -127,6 +127,9 @@ impl Load<'_> {
             Pace::Rate(rate) => Some(Schedule::new(rate)),
             Pace::InFlight(_) => None,
         };
+        // Just before the first beat is wound up: what is due at a beat must not wait for the next one, nor be sent late
+        // by the time between the two.
+        self.started = Instant::now();
         let beat = Beat::every(schedule.as_ref().map_or(TICK, Schedule::beat))?;
         let (mut next_tick, mut before, mut rss) = (TICK, None, 0);
         loop {

@@ -189,6 +189,23 @@ mod tests {
     }
 
     #[test]
+    fn metrics_that_the_manual_names_exist() {
+        let manual = include_str!("../../../docs/operations.md");
+        let alarms = manual.split("## Metrics and alarms").nth(1).and_then(|rest| rest.split("\n## ").next());
+        let text = bookie::metrics::Metrics::default().text() + &repair::Metrics::default().text();
+        let rows = alarms.unwrap_or_default().lines().filter_map(|line| line.split('|').nth(1));
+        let names = |cell: &'static str| cell.split('`').skip(1).step_by(2);
+        let mut named = 0;
+        for name in rows.flat_map(names).filter(|name| name.contains('_') && !name.contains(' ')) {
+            named += 1;
+            let full =
+                if name.starts_with("stratamq_") { name.into() } else { format!("stratamq_bookie_{name}") };
+            assert!(text.contains(&format!("# TYPE {full} ")), "{name}");
+        }
+        assert!(named > 8, "the table of alarms was not found");
+    }
+
+    #[test]
     fn http_on_every_interface_is_reached_by_the_advertised_host() {
         let mut from = BookieSettings::default();
         let set = from.set("advertise", "b-1:3181").and(from.set("http", "0.0.0.0:8080"));

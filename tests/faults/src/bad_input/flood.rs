@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use protocol::BookieId;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::raw::{KEY, Raw, add, must_serve, read};
 use crate::cluster::Cluster;
@@ -32,9 +32,13 @@ pub async fn flood() -> Result<()> {
     for _ in 0..READERS {
         clients.push(tokio::spawn(ask_for_ever(bookie.clone())));
     }
+    let others = tokio::spawn(count_served(bookie.clone()));
     let watched = watch(&mut cluster, &bookie).await;
     clients.iter().for_each(|client| client.abort());
     watched?;
+    let (served, longest) = others.await?;
+    println!("      others were served {served} times during it, within {:.1} s", longest.as_secs_f64());
+    ensure!(served > 0, "nobody else was served for {TIME:?}");
     drop(clients);
     let ended = Instant::now();
     while let Err(error) = must_serve(&bookie, 3).await {
@@ -57,6 +61,21 @@ async fn watch(cluster: &mut Cluster, bookie: &BookieId) -> Result<()> {
     }
     println!("      at most {} MB resident, with memory = {} MB", peak >> 20, MEMORY >> 20);
     Ok(())
+}
+
+/// How often a modest client is served while the flood lasts, and how long it waited at most.
+async fn count_served(bookie: BookieId) -> (u64, Duration) {
+    let end = Instant::now() + TIME;
+    let (mut served, mut longest) = (0, Duration::ZERO);
+    while Instant::now() < end {
+        let asked = Instant::now();
+        if let Ok(Ok(())) = timeout_at(end, must_serve(&bookie, 5 + served as i64)).await {
+            served += 1;
+            longest = longest.max(asked.elapsed());
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    (served, longest)
 }
 
 /// Entries of a megabyte, without ever reading an answer.

@@ -61,8 +61,7 @@ pub async fn graceful_stop() -> Result<()> {
     let took = start.elapsed();
     ensure!(status.success(), "a graceful stop ended with {status}");
     println!("      it took {:.2} s", took.as_secs_f64());
-    // 2 s are promised; the rest is for machines that do much else beside this.
-    ensure!(took < Duration::from_secs(4), "a graceful stop took {took:?}");
+    ensure!(took < Duration::from_secs(2), "a graceful stop took {took:?}");
     load.must_acknowledge(300, Duration::from_secs(20), "after a graceful stop").await?;
     must_have_left(&cluster, LOG, before, &victim).await?;
     cluster.start_bookie(&victim).await?;
