@@ -282,7 +282,6 @@ impl<D: Duty> Start<D> {
         let report = StartReport { boot, sequence, limbo, clean, lost: self.lost, ..self.report };
         Ok((self.shelf, report))
     }
-
 }
 
 /// No segment yet.
