@@ -21,7 +21,7 @@ use crate::gather::{Wake, wake_at_end};
 use crate::pipe::{Flushed, Pipe, Source};
 
 /// A connection over which so little waits is never cut off for want of memory.
-const HARMLESS: usize = 256 * 1024;
+const HARMLESS: usize = 1 << 20;
 
 pub struct Connection {
     id: u64,

@@ -149,7 +149,7 @@ mod tests {
         let mut keys = UniqueKeys::new("127.0.0.1".parse().unwrap(), 7, 9);
         // 2024-02-29 00:00:01 UTC
         let now = 1_709_164_801_000;
-        assert_eq!(keys.next(now), "7F00000100070000000990321BE80000");
+        assert_eq!(keys.next(now), "7F000001000700000009903213E80000");
         assert_eq!(&keys.next(now)[28..], "0001");
         assert_eq!(month(now), 1_706_745_600_000);
         assert_eq!(month(0), 0);
