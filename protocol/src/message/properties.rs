@@ -43,13 +43,13 @@ pub fn get<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 /// Appends a property; an empty value is none. Separators within name or value would make others of it: they are left
 /// out.
 pub fn push(text: &mut String, name: &str, value: &str) {
-    if name.is_empty() || value.is_empty() {
+    let plain = |c: &char| *c != NAME_END && *c != VALUE_END;
+    if !name.chars().any(|c| plain(&c)) || !value.chars().any(|c| plain(&c)) {
         return;
     }
     if !text.is_empty() && !text.ends_with(VALUE_END) {
         text.push(VALUE_END);
     }
-    let plain = |c: &char| *c != NAME_END && *c != VALUE_END;
     text.extend(name.chars().filter(plain));
     text.push(NAME_END);
     text.extend(value.chars().filter(plain));

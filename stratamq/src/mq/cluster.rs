@@ -2,7 +2,8 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Where, failed};
+use super::{Where, failed, vbs};
+use crate::config::MetadataUri;
 use crate::error::Outcome;
 
 #[derive(Args)]
@@ -15,12 +16,29 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// All brokers that name servers know
-    List,
+    /// All brokers that name servers know; with --metadata our virtual brokers, who has them, and where they write
+    List {
+        #[arg(long, value_name = "URI")]
+        metadata: Option<MetadataUri>,
+    },
+    /// The ledgers that the log of a virtual broker is made of
+    Log {
+        vb: String,
+        #[arg(long, env = "STRATAMQ_METADATA", value_name = "URI")]
+        metadata: MetadataUri,
+    },
 }
 
 pub async fn run(arguments: Arguments) -> Outcome {
-    let Arguments { at, command: Command::List } = arguments;
+    let Arguments { at, command } = arguments;
+    match command {
+        Command::List { metadata: Some(uri) } => vbs::list(&at, &uri).await,
+        Command::List { metadata: None } => list(&at).await,
+        Command::Log { vb, metadata } => vbs::log(&at, &metadata, &vb).await,
+    }
+}
+
+async fn list(at: &Where) -> Outcome {
     let admin = at.client()?.admin();
     let cluster = admin.cluster().await.map_err(failed)?;
     let mut rows = Vec::new();

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod group;
 pub mod message;
 pub mod topic;
+mod vbs;
 
 use clap::Args;
 use client::Client;

@@ -1,0 +1,150 @@
+//! Virtual brokers, as metadata knows them: who owns them, and what their logs are made of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ::metadata::schema::{Checkpoint, LedgerMetadata, Link, Owner, State};
+use ::metadata::{KeyValue, Store};
+use protocol::LedgerId;
+
+use super::Where;
+use crate::cluster::Cluster;
+use crate::config::MetadataUri;
+use crate::error::{Error, Outcome};
+use crate::table;
+
+/// Keys read at once.
+const PAGE: usize = 500;
+
+async fn below(store: &dyn Store, prefix: &str) -> Outcome<Vec<KeyValue>> {
+    let mut all: Vec<KeyValue> = Vec::new();
+    loop {
+        let page = store.range(prefix, all.last().map(|last| last.key.as_str()), PAGE).await;
+        let page = page.map_err(|error| Error::cannot("read the virtual brokers", error))?;
+        all.extend(page.entries);
+        if !page.more {
+            return Ok(all);
+        }
+    }
+}
+
+/// One virtual broker.
+#[derive(Default)]
+struct Vb {
+    owner: Option<Owner>,
+    checkpoint: Option<Checkpoint>,
+    /// By base position.
+    links: BTreeMap<u64, Link>,
+}
+
+async fn vbs(cluster: &Cluster) -> Outcome<BTreeMap<String, Vb>> {
+    let scope = &cluster.scope;
+    let prefix = format!("{}/strata/vb/", scope.as_str());
+    let failed = |error| Error::cannot("read the virtual brokers", error);
+    let mut all: BTreeMap<String, Vb> = BTreeMap::new();
+    for pair in below(&*cluster.store, &prefix).await? {
+        let Some((name, what)) = pair.key.strip_prefix(&prefix).and_then(|rest| rest.split_once('/')) else {
+            continue;
+        };
+        let vb = all.entry(name.to_owned()).or_default();
+        if what == "owner" {
+            vb.owner = Some(Owner::decode(name, &pair.value).map_err(failed)?);
+        } else if what == "checkpoint" {
+            vb.checkpoint = Some(Checkpoint::decode(name, &pair.value).map_err(failed)?);
+        } else if let Some(base) = scope.vb_link_base(name, &pair.key) {
+            vb.links.insert(base, Link::decode(name, &pair.value).map_err(failed)?);
+        }
+    }
+    Ok(all)
+}
+
+async fn metadata_of(cluster: &Cluster, ledger: LedgerId) -> Outcome<Option<LedgerMetadata>> {
+    let stored = cluster.ledgers().read(ledger).await;
+    let stored = stored.map_err(|error| Error::cannot(format!("read ledger {ledger}"), error))?;
+    Ok(stored.map(|stored| stored.metadata))
+}
+
+fn bookies(metadata: &LedgerMetadata) -> String {
+    let last = metadata.segments.last();
+    let names: Vec<&str> =
+        last.into_iter().flat_map(|segment| &segment.ensemble).map(|b| b.as_str()).collect();
+    names.join(",")
+}
+
+/// Ledgers that are to be repaired.
+async fn damaged(cluster: &Cluster) -> Outcome<BTreeSet<LedgerId>> {
+    let tasks = below(&*cluster.store, &cluster.scope.replication_tasks()).await?;
+    Ok(tasks.iter().filter_map(|task| cluster.scope.replication_task_of(&task.key)).collect())
+}
+
+/// Which process has which virtual broker, and where it writes.
+pub async fn list(at: &Where, uri: &MetadataUri) -> Outcome {
+    let cluster = Cluster::connect(uri).await?;
+    let damaged = damaged(&cluster).await?;
+    let mut rows = Vec::new();
+    for (name, vb) in vbs(&cluster).await? {
+        // Checkpoints have logs of their own, which belong to the same owner.
+        if name.ends_with("-checkpoint") {
+            continue;
+        }
+        let (owner, epoch) = match &vb.owner {
+            Some(owner) => (owner.name.clone(), owner.epoch.to_string()),
+            None => ("nobody".to_owned(), "–".to_owned()),
+        };
+        let open = vb.links.last_key_value().map(|(_, link)| link.ledger);
+        let ensemble = match open {
+            Some(ledger) => metadata_of(&cluster, ledger).await?.map(|metadata| bookies(&metadata)),
+            None => None,
+        };
+        let to_repair = vb.links.values().filter(|link| damaged.contains(&link.ledger)).count();
+        rows.push([
+            name,
+            owner,
+            epoch,
+            vb.links.len().to_string(),
+            open.map_or_else(|| "–".to_owned(), |ledger| ledger.to_string()),
+            ensemble.unwrap_or_else(|| "–".to_owned()),
+            to_repair.to_string(),
+        ]);
+    }
+    at.show(["vb", "process", "epoch", "links", "open ledger", "bookies", "to repair"], &rows)
+}
+
+/// The links of a log.
+pub async fn log(at: &Where, uri: &MetadataUri, name: &str) -> Outcome {
+    let cluster = Cluster::connect(uri).await?;
+    let mut all = vbs(&cluster).await?;
+    let names = || all.keys().cloned().collect::<Vec<_>>().join(", ");
+    let none = Error::Failed(format!("there is no virtual broker '{name}'; there are {}", names()));
+    let vb = all.remove(name).ok_or(none)?;
+    let mut rows = Vec::new();
+    for (base, link) in &vb.links {
+        let metadata = metadata_of(&cluster, link.ledger).await?;
+        let length = metadata.as_ref().and_then(|metadata| match metadata.state {
+            State::Closed { length, .. } => u64::try_from(length).ok(),
+            State::Open | State::InRecovery => None,
+        });
+        let state = match &metadata {
+            None => "lost",
+            Some(metadata) if matches!(metadata.state, State::Closed { .. }) => "closed",
+            Some(_) => "open",
+        };
+        let size = |bytes: u64| if at.json { bytes.to_string() } else { table::bytes(bytes) };
+        rows.push([
+            base.to_string(),
+            link.end.map_or_else(|| "–".to_owned(), |end| end.to_string()),
+            link.ledger.to_string(),
+            link.epoch.to_string(),
+            state.to_owned(),
+            length.map_or_else(|| "–".to_owned(), size),
+            metadata.as_ref().map(bookies).unwrap_or_default(),
+        ]);
+    }
+    at.show(["from", "to", "ledger", "epoch", "state", "bytes", "bookies"], &rows)?;
+    if let Some(checkpoint) = vb.checkpoint {
+        at.tell(&format!(
+            "\nThe last checkpoint covers everything before {}: ledger {} entry {}.",
+            checkpoint.position, checkpoint.ledger, checkpoint.entry
+        ));
+    }
+    Ok(())
+}
