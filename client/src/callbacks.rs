@@ -103,6 +103,29 @@ impl Callbacks {
             from.tell(transaction::checked(&request, &message, &group, decision));
         });
     }
+
+    /// An administrator wants a message consumed once more.
+    fn consume_directly(&self, from: &Arc<Connection>, request: Command) {
+        let broker = request.fields.get("brokerName").unwrap_or_default();
+        let message = stored::Message::take(&mut request.body.clone())
+            .map_err(|error| Error::Nonsense(error.to_string()))
+            .and_then(|message| Received::from_stored(message, broker));
+        let (group, message) = match (self.consumer(&request, "consumerGroup"), message) {
+            (Some(group), Ok(message)) => (group, message),
+            (None, _) => {
+                let reply = request.reply(response::SYSTEM_ERROR).remark("this client has no such group");
+                return from.reply(reply);
+            }
+            (_, Err(error)) => {
+                return from.reply(request.reply(response::SYSTEM_ERROR).remark(error.to_string()));
+            }
+        };
+        let from = from.clone();
+        tokio::spawn(async move {
+            let body = group.consume_directly(message).await;
+            from.reply(request.reply(response::SUCCESS).body(body));
+        });
+    }
 }
 
 impl Handler for Callbacks {
@@ -133,6 +156,7 @@ impl Handler for Callbacks {
                 };
                 from.reply(reply);
             }
+            request::CONSUME_MESSAGE_DIRECTLY => self.consume_directly(from, request),
             code => {
                 let name = request::name(code).unwrap_or("unknown");
                 let remark = format!("this client does not know request {code} ({name})");

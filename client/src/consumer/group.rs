@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::feed::Feed;
 use super::hand::Listener;
-use super::{From, pull, share};
+use super::{Consumed, From, hand, pull, share};
 use crate::connect::{Client, now_ms};
 use crate::{Error, Outcome, Queue};
 
@@ -328,6 +328,19 @@ impl Group {
             }
         }
         Ok(())
+    }
+
+    /// Has a message consumed for an administrator, whatever its offset; what came of it.
+    pub async fn consume_directly(&self, message: crate::Received) -> Bytes {
+        let begun = Instant::now();
+        let done = hand::consume(self, vec![hand::restored(message)]).await == Consumed::Done;
+        let result = serde_json::json!({
+            "autoCommit": true,
+            "consumeResult": if done { "CR_SUCCESS" } else { "CR_LATER" },
+            "order": self.terms.mode == Mode::Orderly,
+            "spentTimeMills": begun.elapsed().as_millis() as u64,
+        });
+        json::write(&result)
     }
 
     /// What administrators are shown of us.

@@ -44,7 +44,7 @@ pub(super) async fn out(group: &Arc<Group>, feed: &Arc<Feed>, messages: Vec<Rece
 }
 
 /// A message that comes again carries the topic that it was sent to.
-fn restored(mut message: Received) -> Received {
+pub(super) fn restored(mut message: Received) -> Received {
     if let Some(topic) = message.get(properties::RETRY_TOPIC) {
         message.topic = topic.to_owned();
     }
@@ -52,7 +52,7 @@ fn restored(mut message: Received) -> Received {
 }
 
 /// Calls the listener; one that panics has not done it.
-async fn consume(group: &Group, messages: Vec<Received>) -> Consumed {
+pub(super) async fn consume(group: &Group, messages: Vec<Received>) -> Consumed {
     let consuming = tokio::spawn((group.listener)(messages));
     consuming.await.unwrap_or_else(|error| {
         tracing::error!("{}: the listener failed: {error}", group.name());

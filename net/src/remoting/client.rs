@@ -34,6 +34,9 @@ impl Link {
 impl Client {
     /// `handler` takes what servers ask of us.
     pub fn new(handler: Arc<dyn Handler>, settings: Settings) -> Client {
+        // Whoever asks must go on reading replies however much he still has to say: were both ends to stop, neither
+        // would ever go on. What he may have to say is bounded by `most_unsent`.
+        let settings = Settings { much_unsent: usize::MAX, ..settings };
         Client { shared: Shared::new(handler, settings), links: Mutex::default() }
     }
 

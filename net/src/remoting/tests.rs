@@ -274,6 +274,28 @@ async fn a_slow_but_honest_reader_gets_all() {
 }
 
 #[tokio::test]
+async fn who_asks_very_much_at_once_still_gets_all_answers() {
+    let settings = Settings { much_unsent: 64 * 1024, ..Settings::default() };
+    let (toy, _server, _listening, address) = served(settings.clone()).await;
+    let client = Client::new(toy, settings);
+    let conn = client.connection(&address).await.unwrap();
+    let (answered, mut answers) = mpsc::unbounded_channel();
+    const ASKED: usize = 20_000;
+    crate::gather(|| {
+        for _ in 0..ASKED {
+            let answered = answered.clone();
+            let request = Command::request(1).body(vec![1; 1024]);
+            conn.ask_then(request, soon() + PATIENCE, move |answer| {
+                let _ = answered.send(answer.is_ok());
+            });
+        }
+    });
+    for _ in 0..ASKED {
+        assert_eq!(timeout(PATIENCE * 2, answers.recv()).await, Ok(Some(true)));
+    }
+}
+
+#[tokio::test]
 async fn what_is_told_without_end_to_a_peer_that_does_not_read_is_bounded() {
     let settings = Settings { most_unsent: 8 << 20, ..Settings::default() };
     let (toy, server, _listening, address) = served(settings).await;
