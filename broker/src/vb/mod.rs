@@ -90,8 +90,9 @@ pub struct Vb {
 /// What wakes the virtual broker's tasks.
 #[derive(Default)]
 struct Needs {
-    /// Something waits for an acknowledgement.
+    /// Something waits for an acknowledgement; whether the task that looks after it is awake.
     acknowledgement: Notify,
+    ticking: AtomicBool,
     /// Something was acknowledged that no checkpoint has; and it is much.
     checkpoint: Notify,
     checkpoint_now: Notify,
@@ -190,7 +191,9 @@ impl Vb {
 
     /// Gives the log what is staged, if few entries are on their way. To be called after staging, without the lock.
     pub fn drive(&self) {
-        self.needs.acknowledgement.notify_one();
+        if !self.needs.ticking.swap(true, Relaxed) {
+            self.needs.acknowledgement.notify_one();
+        }
         let mut core = self.core.lock();
         while let Some((base, body)) = core.take(self.clock.now()) {
             drop(core);
@@ -295,6 +298,7 @@ async fn tick(vb: Weak<Vb>, needs: Arc<Needs>) {
             sleep(TICK).await;
             let Some(vb) = vb.upgrade() else { return };
             let mut released = core::Released::default();
+            needs.ticking.store(false, Relaxed);
             let waits = {
                 let mut core = vb.core.lock();
                 core.tick(vb.clock.now(), &mut released);
@@ -304,6 +308,7 @@ async fn tick(vb: Weak<Vb>, needs: Arc<Needs>) {
             if !waits {
                 break;
             }
+            needs.ticking.store(true, Relaxed);
         }
     }
 }
