@@ -80,6 +80,8 @@ pub struct Vb {
     fetch: Fetch,
     clock: Arc<dyn Clock>,
     trusts_clock: AtomicBool,
+    /// The watcher was told that it has ended.
+    over: AtomicBool,
     watcher: Arc<dyn Watcher>,
     needs: Arc<Needs>,
     /// Held by whoever takes a checkpoint.
@@ -139,6 +141,7 @@ impl Vb {
             cold,
             clock,
             trusts_clock: AtomicBool::new(true),
+            over: AtomicBool::new(false),
             watcher,
             needs: needs.clone(),
             keeping: tokio::sync::Mutex::new(()),
@@ -222,10 +225,16 @@ impl Vb {
         }
     }
 
+    /// Nothing more is acknowledged and nothing more is taken; everybody who waits is told, and the watcher once.
     fn end(&self) {
         let mut released = core::Released::default();
         self.core.lock().end(&mut released);
         self.fire(released);
+        if !self.over.swap(true, Relaxed)
+            && let Some(me) = self.me.upgrade()
+        {
+            self.watcher.ended(&me);
+        }
     }
 
     /// Fires what an event let go.
@@ -280,8 +289,7 @@ async fn follow(vb: Weak<Vb>, mut progress: watch::Receiver<Progress>) {
         vb.progressed(&now);
         if let Some(ended) = now.ended {
             tracing::info!("the log of {} has ended: {ended}", vb.name);
-            vb.watcher.ended(&vb);
-            return;
+            return vb.end();
         }
         drop(vb);
         if progress.changed().await.is_err() {
