@@ -1,5 +1,7 @@
 //! What can go wrong, by what the caller does about it.
 
+use std::sync::Arc;
+
 use crate::entry::Corrupt;
 use crate::vb::Refused;
 
@@ -11,7 +13,12 @@ pub enum Error {
     /// Tell the operator: what is stored is not what was written, or of a later release.
     #[error("virtual broker: {0}")]
     Corrupt(String),
-    /// Nothing was staged.
+    /// Agreement on who serves what.
+    #[error(transparent)]
+    Metadata(#[from] metadata::Error),
+    #[error("{0}; choose other ports with --listen")]
+    Listen(Arc<std::io::Error>),
+    /// A record that was needed was not taken.
     #[error(transparent)]
     Refused(#[from] Refused),
 }
@@ -19,5 +26,11 @@ pub enum Error {
 impl From<Corrupt> for Error {
     fn from(corrupt: Corrupt) -> Error {
         Error::Corrupt(corrupt.0)
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Error {
+        Error::Listen(Arc::new(error))
     }
 }

@@ -4,6 +4,7 @@
 //! * [`entry`] — the bytes of a virtual broker's log.
 //! * [`index`] — where the messages of each queue are.
 //! * [`members`] — who is connected, by group, and who may read a queue in order.
+//! * [`own`] — which virtual brokers this process serves.
 //! * [`serve`] — RocketMQ's requests, one verb a file.
 //! * [`state`] — what a virtual broker keeps besides messages: topics, groups, offsets, settings, delays, halves.
 //!   A pure function of the changes in its log.
@@ -14,6 +15,7 @@ pub mod entry;
 pub mod error;
 pub mod index;
 pub mod members;
+pub mod own;
 pub mod serve;
 pub mod state;
 pub mod vb;

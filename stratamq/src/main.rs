@@ -31,6 +31,10 @@ enum Command {
     Bookie(role::config::BookieFlags),
     /// Tell clients where topics are: a name server
     Namesrv(role::config::NamesrvFlags),
+    /// Serve RocketMQ's clients: virtual brokers on a cluster's ledgers
+    Broker(role::config::BrokerFlags),
+    /// Everything in one process and one folder
+    Standalone(role::config::StandaloneFlags),
     /// Audit and repair, beside bookies that do not (Apache's, on etcd)
     Autorecovery(role::autorecovery::Arguments),
     /// Look at a cluster, and change it
@@ -61,6 +65,14 @@ fn main() -> ExitCode {
         Command::Namesrv(flags) => flags.resolve().and_then(|resolved| {
             let settings = resolved.checked()?;
             serve(&settings.log.clone(), settings.log_format, role::namesrv::run(settings))
+        }),
+        Command::Broker(flags) => flags.resolve().and_then(|resolved| {
+            let settings = resolved.checked()?;
+            serve(&settings.log.clone(), settings.log_format, role::broker::run(settings))
+        }),
+        Command::Standalone(flags) => flags.resolve().and_then(|resolved| {
+            let settings = resolved.checked()?;
+            serve(&settings.log.clone(), settings.log_format, role::standalone::run(settings))
         }),
         Command::Autorecovery(arguments) => logs::start("info", arguments.log_format)
             .and_then(|()| on_threads(role::autorecovery::run(arguments))),

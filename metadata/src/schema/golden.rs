@@ -184,6 +184,8 @@ fn our_own_values_are_read_and_written() {
     let ready = Ready { epoch: 7 };
     let gone = Gone { replacement: Some("b4:3181".into()) };
     let risk = AtRisk { bookies: vec!["b1:3181".into()], log: "broker-0".into() };
+    let claim = Claim { broker: "10.0.0.1:10911".into(), token: 9 };
+    let count = VirtualBrokers { count: 8 };
     let written = [
         owner.encode(),
         link.encode(),
@@ -194,6 +196,8 @@ fn our_own_values_are_read_and_written() {
         leader.encode(),
         gone.encode(),
         risk.encode(),
+        claim.encode(),
+        count.encode(),
     ];
     let golden: Vec<&str> = OURS.lines().collect();
     assert_eq!(written.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect::<Vec<_>>(), golden);
@@ -207,6 +211,8 @@ fn our_own_values_are_read_and_written() {
     assert_eq!(Leader::decode("auditor", lines[6]), Ok(leader));
     assert_eq!(Gone::decode(&bookie, lines[7]), Ok(gone));
     assert_eq!(AtRisk::decode(LedgerId(1), lines[8]), Ok(risk));
+    assert_eq!(Claim::decode(0, lines[9]), Ok(claim));
+    assert_eq!(VirtualBrokers::decode(lines[10]), Ok(count));
     // A field that a later release added is no reason to refuse.
     assert_eq!(Ready::decode("v", br#"{"v":1,"epoch":7,"later":true}"#), Ok(Ready { epoch: 7 }));
 }

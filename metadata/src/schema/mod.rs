@@ -5,6 +5,7 @@
 //! version; fields a reader does not know are ignored, a version it does not know is refused.
 
 pub mod bookie;
+pub mod claim;
 pub mod cookie;
 #[cfg(test)]
 mod golden;
@@ -25,6 +26,7 @@ use serde::de::DeserializeOwned;
 use crate::Error;
 
 pub use bookie::Published;
+pub use claim::{Claim, VirtualBrokers};
 pub use cookie::Cookie;
 pub use ledger::{LedgerMetadata, Origin, Segment, State};
 pub use replication::{AtRisk, Damage, Gone, LedgerTask, TaskReason};

@@ -67,7 +67,10 @@ impl Fields {
 
     /// A number that may be missing. Empty counts as missing.
     pub fn maybe<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, BadField> {
-        maybe(name, self.get(name))
+        match self.get(name) {
+            None | Some("" | "null") => Ok(None),
+            Some(value) => parse(name, value).map(Some),
+        }
     }
 
     pub fn number_or<T: FromStr>(&self, name: &'static str, default: T) -> Result<T, BadField> {
@@ -84,11 +87,6 @@ impl Fields {
             // Writing to a string does not fail.
             let _ = write!(text, "{value}");
         });
-    }
-
-    /// As [`Fields::push`], at a fifth of the cost.
-    pub fn push_number(&mut self, name: &str, value: impl itoa::Integer) {
-        self.push_text(name, itoa::Buffer::new().format(value));
     }
 
     /// As [`Fields::push`], without the cost of formatting.
@@ -138,15 +136,7 @@ fn offset(text: &str) -> u32 {
     u32::try_from(text.len()).unwrap_or(u32::MAX)
 }
 
-/// A number that may be missing. Empty counts as missing.
-pub(super) fn maybe<T: FromStr>(name: &'static str, value: Option<&str>) -> Result<Option<T>, BadField> {
-    match value {
-        None | Some("" | "null") => Ok(None),
-        Some(value) => parse(name, value).map(Some),
-    }
-}
-
-pub(super) fn parse<T: FromStr>(name: &'static str, value: &str) -> Result<T, BadField> {
+fn parse<T: FromStr>(name: &'static str, value: &str) -> Result<T, BadField> {
     let wanted = "a number that fits";
     value.parse().map_err(|_| BadField::Odd { name, value: value.chars().take(40).collect(), wanted })
 }

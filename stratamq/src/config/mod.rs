@@ -18,7 +18,7 @@ pub use broker::{BrokerSettings, Rocketmq};
 pub use key::Settings;
 pub use namesrv::NamesrvSettings;
 pub use standalone::StandaloneSettings;
-pub use value::{Address, Addresses, Advertise, Copies, LogFormat, MetadataUri, OnLost, Rate, Size, Span};
+pub use value::{Address, Advertise, Copies, LogFormat, MetadataUri, OnLost, Rate, Size, Span};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]

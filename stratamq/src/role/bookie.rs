@@ -102,7 +102,7 @@ impl Running {
     }
 }
 
-fn volume(folder: &Path) -> Outcome<Volume> {
+pub(super) fn volume(folder: &Path) -> Outcome<Volume> {
     let failed =
         |error: std::io::Error| Error::cannot(format!("use the data folder {}", folder.display()), error);
     let disk = Arc::new(Folder::open(folder).map_err(failed)?);

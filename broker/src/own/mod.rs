@@ -1,0 +1,324 @@
+//! Which virtual brokers this process serves, from claim to end.
+//!
+//! * [`policy`] — which ones it should claim: the one place that decides it.
+//! * [`claims`] — claims in metadata, on the process's lease.
+//! * [`tenure`] — one virtual broker: taken over, served, given up.
+//! * [`doors`] — its listeners.
+//! * [`announce`] — what name servers are told.
+//!
+//! Claims keep brokers apart in peace; they exclude nobody. Whoever opens a virtual broker's log fences everybody
+//! before him: that alone decides who owns it.
+
+pub mod announce;
+mod claims;
+mod doors;
+pub mod policy;
+mod tenure;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::log::Logs;
+use metadata::{Scope, Store};
+use net::http::Response;
+use parking_lot::Mutex;
+use protocol::body::advertise::Rules;
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+use self::announce::Announcer;
+use self::claims::Claims;
+use self::policy::Mine;
+use self::tenure::{Left, Tenure};
+use crate::error::Error;
+use crate::serve::Served;
+use crate::state::Settings as Known;
+use crate::vb::clock::Clock;
+use crate::vb::{Limits, VbSettings};
+use ledger::log::LogName;
+
+/// Metadata is looked at again after this long, whatever watches said.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often renewals of the lease are passed on.
+const CONFIRM: Duration = Duration::from_millis(250);
+/// What one process does at its end takes no longer than this.
+const END: Duration = Duration::from_millis(900);
+
+/// What a broker process runs with.
+#[derive(Clone)]
+pub struct Settings {
+    /// The cluster as clients know it.
+    pub cluster: Arc<str>,
+    /// How many virtual brokers there are, if nobody has decided it yet.
+    pub vbs: u32,
+    /// The interface on which to listen.
+    pub host: String,
+    /// Virtual broker *i* listens on this + 10 *i*. 0: on any free port, for tests.
+    pub base_port: u16,
+    /// Where clients are told to go, and clients of some networks.
+    pub advertise: String,
+    pub rules: Rules,
+    /// What message ids say.
+    pub store_host: IpAddr,
+    pub namesrvs: Vec<String>,
+    pub lease: Duration,
+    pub limits: Limits,
+    pub known: Known,
+    pub net: net::remoting::Settings,
+}
+
+impl Settings {
+    /// What this process is called: where it is reached.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.advertise, self.base_port)
+    }
+
+    fn port(&self, vb: u32) -> u16 {
+        if self.base_port == 0 {
+            return 0;
+        }
+        u16::try_from(u32::from(self.base_port) + 10 * vb).unwrap_or(u16::MAX)
+    }
+
+    fn vb(&self, vb: u32, port: u16) -> Result<VbSettings, Error> {
+        Ok(VbSettings {
+            id: vb,
+            name: vb_name(vb).into(),
+            address: SocketAddr::new(self.store_host, port),
+            log: LogName::new(&format!("vb-{vb}"))?,
+            checkpoints: LogName::new(&format!("vb-{vb}-checkpoint"))?,
+            limits: self.limits,
+            settings: self.known.clone(),
+        })
+    }
+}
+
+/// The brokerName that clients know.
+pub fn vb_name(vb: u32) -> String {
+    format!("broker-{vb}")
+}
+
+/// What all tasks of a broker process share.
+struct Shared {
+    settings: Settings,
+    claims: Claims,
+    logs: Arc<dyn Logs>,
+    clock: Arc<dyn Clock>,
+    announcer: Announcer,
+    serving: Mutex<BTreeMap<u32, Serving>>,
+    /// Tells tenures to end: gracefully, or because their virtual broker is another's.
+    leave: watch::Sender<Leave>,
+    /// A tenure has begun or ended.
+    changed: Notify,
+}
+
+/// A virtual broker that is served now.
+#[derive(Clone)]
+pub struct Serving {
+    pub served: Arc<Served>,
+    pub port: u16,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Leave {
+    all: bool,
+    lost: BTreeSet<u32>,
+}
+
+/// A broker process at work. Dropped, it is as dead as a killed process.
+pub struct Broker {
+    shared: Arc<Shared>,
+    running: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Broker {
+    /// Begins to claim what nobody owns. Returns at once; see [`Broker::ready`].
+    pub async fn start(
+        settings: Settings,
+        (store, scope): (Arc<dyn Store>, Scope),
+        logs: Arc<dyn Logs>,
+        clock: Arc<dyn Clock>,
+        token: u64,
+    ) -> Result<Broker, Error> {
+        let all = claims::virtual_brokers(&*store, &scope, settings.vbs).await?;
+        let claims = Claims::new(store, scope, settings.name(), token, settings.lease);
+        let announcer = Announcer::start(settings.cluster.clone(), &settings.namesrvs);
+        let shared = Arc::new(Shared {
+            settings,
+            claims,
+            logs,
+            clock,
+            announcer,
+            serving: Mutex::default(),
+            leave: watch::Sender::new(Leave::default()),
+            changed: Notify::new(),
+        });
+        let running = Mutex::new(Some(tokio::spawn(run(shared.clone(), all))));
+        Ok(Broker { shared, running })
+    }
+
+    pub fn serving(&self) -> BTreeMap<u32, Serving> {
+        self.shared.serving.lock().clone()
+    }
+
+    /// Waits until it serves `count` virtual brokers, and every name server that answers knows.
+    pub async fn ready(&self, count: usize) {
+        while self.shared.serving.lock().len() < count {
+            self.shared.changed.notified().await;
+        }
+        self.shared.announcer.told(count).await;
+    }
+
+    /// Gives everything up in order: what is held is answered, logs are sealed, name servers are told, claims go last.
+    pub async fn stop(&self) {
+        self.shared.leave.send_modify(|leave| leave.all = true);
+        let running = self.running.lock().take();
+        if let Some(running) = running {
+            let abort = running.abort_handle();
+            if timeout(END * 2, running).await.is_err() {
+                tracing::warn!("not everything could be given up in time; others recover it");
+                abort.abort();
+            }
+        }
+    }
+
+    /// `/health`, `/ready` and `/metrics`.
+    pub fn http(&self, path: &str) -> Response {
+        let serving = self.serving();
+        match path {
+            "/health" | "/ready" => {
+                Response::text(200, format!("ok, serving {} virtual brokers\n", serving.len()))
+            }
+            "/metrics" => Response::metrics(metrics(&serving)),
+            other => Response::not_found(other),
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.get_mut().take() {
+            running.abort();
+        }
+    }
+}
+
+fn metrics(serving: &BTreeMap<u32, Serving>) -> String {
+    let mut text = String::from(
+        "# HELP stratamq_vb_epoch How often a virtual broker that is served here has changed hands\n\
+         # TYPE stratamq_vb_epoch gauge\n",
+    );
+    for one in serving.values() {
+        let (name, epoch) = (&one.served.vb.name, one.served.vb.epoch());
+        text.push_str(&format!("stratamq_vb_epoch{{node_id=\"{name}\"}} {epoch}\n"));
+    }
+    text
+}
+
+/// Claims, starts tenures and sees them end, until it is told to leave.
+async fn run(shared: Arc<Shared>, all: BTreeSet<u32>) {
+    let mut tenures = JoinSet::new();
+    let mut mine: BTreeMap<u32, Mine> = BTreeMap::new();
+    let mut leave = shared.leave.subscribe();
+    let mut confirm = tokio::time::interval(CONFIRM);
+    while !leave.borrow().all {
+        look(&shared, &all, &mut mine, &mut tenures).await;
+        let again = tokio::time::sleep(LOOK);
+        tokio::pin!(again);
+        loop {
+            tokio::select! {
+                biased;
+                () = told_to_leave(&mut leave) => break,
+                Some(ended) = tenures.join_next() => {
+                    settle(&shared, &mut mine, ended).await;
+                    break;
+                }
+                () = shared.claims.changed() => break,
+                _ = confirm.tick() => pass_on(&shared),
+                () = &mut again => break,
+            }
+        }
+    }
+    while let Some(ended) = tenures.join_next().await {
+        settle(&shared, &mut mine, ended).await;
+    }
+    shared.announcer.unregister_all().await;
+    shared.claims.give_up().await;
+}
+
+async fn told_to_leave(leave: &mut watch::Receiver<Leave>) {
+    // A broker that is gone leaves, too.
+    let _ = leave.wait_for(|leave| leave.all).await;
+}
+
+/// One look at metadata, and what follows from it.
+async fn look(
+    shared: &Arc<Shared>,
+    all: &BTreeSet<u32>,
+    mine: &mut BTreeMap<u32, Mine>,
+    tenures: &mut JoinSet<(u32, Left)>,
+) {
+    let now = match shared.claims.look().await {
+        Ok(now) => now,
+        // Without metadata nothing changes hands, and what is served goes on.
+        Err(error) => return tracing::warn!(%error, "claims cannot be read; trying again"),
+    };
+    let next = policy::next(all, &now, mine, shared.claims.me());
+    for vb in next.lost {
+        tracing::warn!(vb, "another broker has claimed it: stepping down");
+        shared.leave.send_modify(|leave| leave.lost.extend([vb]));
+    }
+    for (vb, instead_of) in next.claim {
+        let held = mine.get(&vb).map(|mine| mine.epoch);
+        match shared.claims.take(vb, instead_of, held.flatten()).await {
+            Ok(true) if mine.contains_key(&vb) => {}
+            Ok(true) => {
+                mine.insert(vb, Mine::default());
+                shared.leave.send_modify(|leave| leave.lost.retain(|lost| *lost != vb));
+                tenures.spawn(Tenure::new(shared.clone(), vb).run());
+            }
+            // Somebody was faster; the next look says who.
+            Ok(false) => {}
+            Err(error) => tracing::warn!(vb, %error, "it cannot be claimed; trying again"),
+        }
+    }
+    for (vb, one) in shared.serving.lock().iter() {
+        if let Some(mine) = mine.get_mut(vb) {
+            mine.epoch = Some(one.served.vb.epoch());
+        }
+    }
+}
+
+/// A tenure has ended: its claim goes, so that others may try.
+async fn settle(
+    shared: &Shared,
+    mine: &mut BTreeMap<u32, Mine>,
+    ended: Result<(u32, Left), tokio::task::JoinError>,
+) {
+    let Ok((vb, left)) = ended else { return };
+    mine.remove(&vb);
+    shared.leave.send_modify(|leave| leave.lost.retain(|lost| *lost != vb));
+    shared.changed.notify_one();
+    match left {
+        Left::GivenUp => tracing::info!(vb, "given up"),
+        Left::Slow => tracing::warn!(vb, "not given up in order; whoever serves it next recovers it"),
+        Left::Lost => tracing::warn!(vb, "lost to another broker"),
+        Left::Failed(error) => tracing::warn!(vb, %error, "cannot be served; trying again"),
+    }
+    shared.claims.release(vb).await;
+}
+
+/// What a renewal of the lease proves: nobody else has claimed what is ours before it was sent.
+fn pass_on(shared: &Shared) {
+    let Some(ago) = shared.claims.renewed_ago() else { return };
+    let sent = shared.clock.now().at.saturating_sub(ago);
+    for one in shared.serving.lock().values() {
+        one.served.confirmed(sent);
+    }
+}
+
+#[cfg(test)]
+mod tests;

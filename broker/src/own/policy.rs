@@ -1,0 +1,87 @@
+//! Which virtual brokers a broker claims: every one that nobody has. A second broker is a hot standby, until brokers
+//! are assigned their shares. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use metadata::Revision;
+use metadata::schema::Claim;
+
+/// A claim as it stands in metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub claim: Claim,
+    pub at: Revision,
+}
+
+/// What this process has claimed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mine {
+    /// Once it is opened.
+    pub epoch: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Next {
+    /// To be claimed: with the claim that is to be replaced, if there is one.
+    pub claim: Vec<(u32, Option<Revision>)>,
+    /// Claimed by others, though we serve them: they are about to fence us.
+    pub lost: Vec<u32>,
+}
+
+pub fn next(
+    all: &BTreeSet<u32>,
+    now: &BTreeMap<u32, Standing>,
+    mine: &BTreeMap<u32, Mine>,
+    me: &Claim,
+) -> Next {
+    let mut next = Next::default();
+    for vb in all {
+        match now.get(vb) {
+            // Free; or ours no more because our lease has ended: claimed again if nobody had it meanwhile.
+            None => next.claim.push((*vb, None)),
+            Some(standing) if standing.claim == *me => {}
+            // An earlier process of our name is dead: we have its ports.
+            Some(standing) if standing.claim.broker == me.broker && !mine.contains_key(vb) => {
+                next.claim.push((*vb, Some(standing.at)));
+            }
+            Some(_) if mine.contains_key(vb) => next.lost.push(*vb),
+            Some(_) => {}
+        }
+    }
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(broker: &str, token: u64) -> Claim {
+        Claim { broker: broker.into(), token }
+    }
+
+    fn standing(claim: Claim, at: i64) -> Standing {
+        Standing { claim, at: Revision(at) }
+    }
+
+    #[test]
+    fn what_nobody_has_is_claimed_and_what_others_have_is_left_to_them() {
+        let all = BTreeSet::from([0, 1, 2, 3]);
+        let me = claim("a:1", 1);
+        let now = BTreeMap::from([
+            (0, standing(claim("b:1", 2), 5)),
+            (1, standing(me.clone(), 6)),
+            (3, standing(claim("a:1", 9), 7)),
+        ]);
+        let mine = BTreeMap::from([(1, Mine::default())]);
+        let next = next(&all, &now, &mine, &me);
+        assert_eq!(next, Next { claim: vec![(2, None), (3, Some(Revision(7)))], lost: vec![] });
+    }
+
+    #[test]
+    fn what_another_has_claimed_is_given_up_and_what_only_lost_its_lease_is_claimed_again() {
+        let (all, me) = (BTreeSet::from([0, 1]), claim("a:1", 1));
+        let mine = BTreeMap::from([(0, Mine { epoch: Some(4) }), (1, Mine { epoch: Some(4) })]);
+        let now = BTreeMap::from([(0, standing(claim("b:1", 2), 5))]);
+        assert_eq!(next(&all, &now, &mine, &me), Next { claim: vec![(1, None)], lost: vec![0] });
+    }
+}

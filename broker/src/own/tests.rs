@@ -1,0 +1,147 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::log::memory::MemoryLogs;
+use metadata::embedded::Embedded;
+use namesrv::NameServer;
+use namesrv::serve::NameServerHandler;
+use net::remoting::{Client, Listening, Server};
+use protocol::body::json;
+use protocol::body::route::TopicRoute;
+use protocol::remoting::Command;
+use protocol::remoting::code::{request as ask, response};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::*;
+use crate::vb::clock::SystemClock;
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A name server, metadata and logs, on which brokers are started and stopped.
+struct World {
+    store: Arc<dyn Store>,
+    scope: Scope,
+    logs: Arc<MemoryLogs>,
+    namesrv: Listening,
+    client: Client,
+    vbs: u32,
+}
+
+impl World {
+    async fn new(vbs: u32) -> World {
+        let store =
+            Embedded::open(disk::simulated::Device::new(1, 64 << 20).mount(), Default::default()).unwrap();
+        let server = NameServer::new(namesrv::Settings::default()).unwrap();
+        let handler = Arc::new(NameServerHandler(server));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let namesrv = Server::new(handler.clone(), Default::default()).listen(listener).unwrap();
+        let client = Client::new(handler, Default::default());
+        let scope = Scope::new("/s").unwrap();
+        World { store, scope, logs: Arc::new(MemoryLogs::new(Default::default())), namesrv, client, vbs }
+    }
+
+    async fn broker(&self, advertise: &str) -> Broker {
+        let settings = Settings {
+            cluster: "C".into(),
+            vbs: self.vbs,
+            host: "127.0.0.1".into(),
+            base_port: 0,
+            advertise: advertise.into(),
+            rules: "10.0.0.0/8=inside".parse().unwrap(),
+            store_host: Ipv4Addr::LOCALHOST.into(),
+            namesrvs: vec![self.namesrv.address().to_string()],
+            lease: Duration::from_secs(1),
+            limits: Limits::default(),
+            known: Known::default(),
+            net: Default::default(),
+        };
+        let metadata = (self.store.clone(), self.scope.clone());
+        let token = u64::from(advertise.len() as u32);
+        Broker::start(settings, metadata, self.logs.clone(), Arc::new(SystemClock::new()), token)
+            .await
+            .unwrap()
+    }
+
+    async fn ask(&self, address: SocketAddr, request: Command) -> Command {
+        self.client.ask(&address.to_string(), request, SOON).await.unwrap()
+    }
+
+    /// Where clients are told that a topic is.
+    async fn addresses(&self, topic: &str) -> Vec<String> {
+        let request = Command::request(ask::GET_ROUTEINFO_BY_TOPIC).with("topic", topic);
+        let reply = self.ask(self.namesrv.address(), request).await;
+        let route: TopicRoute = json::read(&reply.body).unwrap_or_default();
+        route.broker_datas.iter().flat_map(|data| data.broker_addrs.values().cloned()).collect()
+    }
+}
+
+async fn ready(broker: &Broker, count: usize) {
+    timeout(SOON, broker.ready(count)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_broker_serves_everything_that_nobody_owns_and_says_so() {
+    let world = World::new(2).await;
+    let broker = world.broker("127.0.0.1").await;
+    ready(&broker, 2).await;
+    for (vb, serving) in broker.serving() {
+        let address = format!("127.0.0.1:{}", serving.port);
+        assert_eq!(world.addresses(&vb_name(vb)).await, [address.clone()]);
+        let request = Command::request(ask::GET_MAX_OFFSET).with("topic", vb_name(vb)).with("queueId", 0);
+        let reply = world.ask(address.parse().unwrap(), request).await;
+        assert_eq!((reply.code, reply.fields.get("offset")), (response::SUCCESS, Some("0")));
+    }
+    assert_eq!(world.addresses("C").await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_given_up_is_served_by_the_standby_within_a_second() {
+    let world = World::new(2).await;
+    let first = world.broker("127.0.0.1").await;
+    ready(&first, 2).await;
+    let standby = world.broker("localhost").await;
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(standby.serving().len(), 0);
+    let began = Instant::now();
+    first.stop().await;
+    ready(&standby, 2).await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(world.addresses("broker-1").await[0].starts_with("localhost:"));
+    assert!(standby.serving().values().all(|one| one.served.vb.epoch() == 2));
+}
+
+#[tokio::test]
+async fn what_a_dead_broker_had_is_taken_over_when_its_lease_ends() {
+    let world = World::new(1).await;
+    let first = world.broker("127.0.0.1").await;
+    ready(&first, 1).await;
+    let standby = world.broker("localhost").await;
+    drop(first);
+    ready(&standby, 1).await;
+    assert!(world.addresses("broker-0").await[0].starts_with("localhost:"));
+}
+
+#[tokio::test]
+async fn an_owner_whose_log_was_taken_steps_down() {
+    let world = World::new(1).await;
+    let first = world.broker("127.0.0.1").await;
+    ready(&first, 1).await;
+    let before = first.serving()[&0].clone();
+    // Somebody claims it, as a standby does after a lease has ended unnoticed.
+    let key = world.scope.claim(0);
+    let claim = metadata::schema::Claim { broker: "other:1".into(), token: 99 };
+    metadata::commit(&*world.store, metadata::Txn::default().put(key, claim.encode())).await.unwrap();
+    timeout(SOON, async {
+        while !first.serving().is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let refused = tokio::net::TcpStream::connect(("127.0.0.1", before.port)).await;
+    assert!(refused.is_err());
+    sleep(Duration::from_millis(300)).await;
+    assert!(first.serving().is_empty(), "it must leave to others what they have claimed");
+}
