@@ -268,8 +268,10 @@ async fn look(
     };
     let next = policy::next(all, &now, mine, shared.claims.me());
     for vb in next.lost {
-        tracing::warn!(vb, "another broker has claimed it: stepping down");
-        shared.leave.send_modify(|leave| leave.lost.extend([vb]));
+        let told = shared.leave.send_if_modified(|leave| leave.lost.insert(vb));
+        if told {
+            tracing::warn!(vb, "another broker has claimed it: stepping down");
+        }
     }
     for (vb, instead_of) in next.claim {
         let held = mine.get(&vb).map(|mine| mine.epoch);
