@@ -1,5 +1,6 @@
 //! RocketMQ's meaning, on a log: virtual brokers, what they keep, and what they answer.
 //!
+//! * [`admin`] — the codes behind RocketMQ's tools.
 //! * [`checkpoint`] — what was derived from the log, in a log of its own.
 //! * [`entry`] — the bytes of a virtual broker's log.
 //! * [`index`] — where the messages of each queue are.
@@ -10,6 +11,7 @@
 //!   A pure function of the changes in its log.
 //! * [`vb`] — a virtual broker: a state machine over one log.
 
+pub mod admin;
 pub mod checkpoint;
 pub mod entry;
 pub mod error;

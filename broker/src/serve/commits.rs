@@ -35,6 +35,11 @@ impl Commits {
         self.pending.contains_key(group)
     }
 
+    /// What is to be forgotten with a group's offsets.
+    pub fn forget(&mut self, group: &str) {
+        self.pending.remove(group);
+    }
+
     /// Hands everything that waits to the log. What it does not take goes on waiting.
     pub fn flush(&mut self, core: &mut Core, now: Now) -> Result<(), Refused> {
         while let Some(group) = self.pending.keys().next().cloned() {

@@ -10,6 +10,7 @@ use protocol::remoting::code::response;
 
 use super::answer::{Answer, Refusal, refuse};
 use super::{Served, halves, heartbeat, locks, offsets, pull, send, send_back, view};
+use crate::admin;
 use crate::vb::{Effect, Outcome, Record};
 
 pub(super) struct Door {
@@ -136,7 +137,11 @@ fn dispatch(served: &Arc<Served>, request: &Command, answer: Answer) {
         code::UNLOCK_BATCH_MQ => locks::unlock(served, request, answer),
         code::CONSUMER_SEND_MSG_BACK => send_back::send_back(served, request, answer),
         code::END_TRANSACTION => halves::end(served, request, answer),
-        other => answer.refuse(unsupported(other)),
+        other => {
+            if let Some(answer) = admin::dispatch(served, request, answer) {
+                answer.refuse(unsupported(other));
+            }
+        }
     }
 }
 

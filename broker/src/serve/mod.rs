@@ -39,6 +39,7 @@ use protocol::remoting::code::response;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
+use crate::admin::Rates;
 use crate::error::Error;
 use crate::members::{Locks, Members};
 use crate::state::{Change, Group, Topic, topic};
@@ -66,6 +67,7 @@ pub struct Served {
     lanes: pull::Lanes,
     delayed: Notify,
     halves: halves::Halves,
+    pub(crate) rates: Rates,
     /// When this owner began, by the monotonic clock.
     since: Duration,
     /// When a renewal of the owner's lease was sent that succeeded later, in ms of the monotonic clock.
@@ -104,6 +106,7 @@ impl Served {
             lanes: pull::Lanes::default(),
             delayed: Notify::new(),
             halves: halves::Halves::default(),
+            rates: Rates::default(),
             since,
             renewed: AtomicU64::new(0),
             made: AtomicU64::new(0),
@@ -215,6 +218,11 @@ impl Served {
     /// Whether something that was made for a client is not acknowledged yet.
     fn unsettled(&self, core: &Core) -> bool {
         core.acknowledged() < self.made.load(Ordering::Relaxed)
+    }
+
+    /// For how long this owner has served.
+    pub(crate) fn age(&self, now: Now) -> Duration {
+        now.at.saturating_sub(self.since)
     }
 
     /// Whether the members and locks of the owner before this one still count.

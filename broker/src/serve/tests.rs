@@ -1,5 +1,6 @@
 //! Commands spoken to a virtual broker over a log in memory, by connections without sockets.
 
+mod administering;
 mod consuming;
 mod delaying;
 mod members;

@@ -62,6 +62,7 @@ pub(super) async fn begin(served: &Arc<Served>) -> Result<(), Error> {
     start(served, forget(served.clone()));
     start(served, delay::run(served.clone()));
     start(served, halves::run(served.clone()));
+    start(served, crate::admin::watch(served.clone()));
     Ok(())
 }
 

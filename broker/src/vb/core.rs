@@ -348,6 +348,12 @@ impl Core {
         self.effects.push_back(Pending { after, since: now.at, impatient, effect: Some(effect) });
     }
 
+    /// How many effects wait for the log, and the first of them for how long.
+    pub fn waiting(&self, now: Now) -> (usize, Duration) {
+        let oldest = self.effects.front().map_or(Duration::ZERO, |first| now.at.saturating_sub(first.since));
+        (self.effects.len(), oldest)
+    }
+
     /// Whether an effect waits, or a record.
     pub fn is_waiting(&self) -> bool {
         !self.effects.is_empty() || self.open.position() > self.acknowledged && !self.open.is_empty()
