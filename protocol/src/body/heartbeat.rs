@@ -1,5 +1,6 @@
 //! What clients say of themselves: heartbeats (34), subscriptions, and the check of one (46).
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Java's `String.hashCode`: how a broker knows tags.
@@ -73,7 +74,7 @@ pub struct Subscription {
     pub sub_string: String,
     #[serde(deserialize_with = "or_nothing")]
     pub tags_set: Vec<String>,
-    #[serde(deserialize_with = "or_nothing")]
+    #[serde(deserialize_with = "codes")]
     pub code_set: Vec<i32>,
     #[serde(deserialize_with = "or_nothing")]
     pub sub_version: i64,
@@ -93,6 +94,22 @@ impl Default for Subscription {
             expression_type: "TAG".into(),
         }
     }
+}
+
+/// Go's client writes each code in quotes.
+fn codes<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<i32>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Code {
+        Number(i32),
+        Text(String),
+    }
+    let codes = Option::<Vec<Code>>::deserialize(input)?.unwrap_or_default();
+    let number = |code| match code {
+        Code::Number(number) => Ok(number),
+        Code::Text(text) => text.parse().map_err(D::Error::custom),
+    };
+    codes.into_iter().map(number).collect()
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -155,6 +172,15 @@ pub(super) fn or_nothing<'de, D: Deserializer<'de>, T: Default + Deserialize<'de
 mod tests {
     use super::*;
     use crate::body::json;
+
+    #[test]
+    fn codes_come_as_numbers_or_as_go_writes_them() {
+        for codes in ["[112785,2112]", r#"["112785","2112"]"#] {
+            let text = format!(r#"{{"topic":"t","subString":"red || Aa","codeSet":{codes}}}"#);
+            let subscription: Subscription = serde_json::from_str(&text).unwrap();
+            assert_eq!(subscription.code_set, [112785, 2112]);
+        }
+    }
 
     #[test]
     fn tags_hash_as_in_java() {
