@@ -160,10 +160,34 @@ fn answer(served: &Arc<Served>, open: Open, seen: Look) {
         Look::Nothing { next } => {
             empty(open.answer, response::PULL_NOT_FOUND, "NO_NEW_MESSAGE", next, bounds)
         }
+        Look::Outside { next } if next < open.wanted.offset => ahead(served, open),
         Look::Outside { next } => {
             empty(open.answer, response::PULL_OFFSET_MOVED, "OFFSET_MOVED", next, bounds);
         }
     }
+}
+
+/// Whoever asks for more than there is may have been served by the next owner already. Only if the virtual broker is
+/// still ours is its offset wrong.
+fn ahead(served: &Arc<Served>, open: Open) {
+    let now = served.vb.now();
+    let mut core = served.vb.core();
+    if core.stage(&[Record::Mark], now).is_err() {
+        drop(core);
+        return moving(served, open);
+    }
+    let later = served.clone();
+    let told = move |outcome| match (outcome, look(&later.vb.core(), &open.wanted)) {
+        (Outcome::Fenced, _) => moving(&later, open),
+        (_, Look::Outside { next }) => {
+            let bounds = bounds(&later.vb.core(), &open.wanted);
+            empty(open.answer, response::PULL_OFFSET_MOVED, "OFFSET_MOVED", next, bounds);
+        }
+        (_, seen) => answer(&later, open, seen),
+    };
+    core.then(Effect::call(told), now);
+    drop(core);
+    served.vb.drive();
 }
 
 /// The first offset of a queue, and the one behind its last.
@@ -213,10 +237,12 @@ pub(super) fn again(served: &Arc<Served>, pulls: Vec<Open>) {
 /// The virtual broker is another's: held pulls end as if nothing had come, and their clients ask again.
 pub(super) fn ended(served: &Arc<Served>) {
     let pulls = served.held.lock().end();
-    for open in pulls {
-        let (bounds, next) = (bounds(&served.vb.core(), &open.wanted), open.wanted.offset);
-        empty(open.answer, response::PULL_NOT_FOUND, "the virtual broker is moving: ask again", next, bounds);
-    }
+    pulls.into_iter().for_each(|open| moving(served, open));
+}
+
+fn moving(served: &Served, open: Open) {
+    let (bounds, next) = (bounds(&served.vb.core(), &open.wanted), open.wanted.offset);
+    empty(open.answer, response::PULL_NOT_FOUND, "the virtual broker is moving: ask again", next, bounds);
 }
 
 /// Wakes the pulls that want what these queues have become.

@@ -1,20 +1,28 @@
 //! Consumers: each reads every queue from where its group has come to, and commits.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use protocol::remoting::code::response;
 use tokio::time::sleep;
 
+use super::owner::Owner;
 use super::{BrokerLoad, door, requests};
 use crate::process::Process;
+
+/// Whose progress: group, topic, queue.
+pub type Progress = (String, usize, u16);
 
 impl BrokerLoad {
     /// Consumers of one group, one after another.
     pub async fn run_consumers(self: Arc<BrokerLoad>, number: usize) {
         loop {
+            // What the one before it has sent is over by then: two at a time would commit in any order.
+            sleep(Duration::from_millis(100)).await;
             let peer = self.clients.join(&self.world, "consumer");
             while !peer.process.is_dead() {
                 sleep(self.pause()).await;
-                let topic = self.topic(self.chance.index(self.plan.topics));
+                let topic = self.chance.index(self.plan.topics);
                 let queue = self.chance.within(0..u64::from(self.plan.queues)) as u16;
                 self.consume(&peer.process, (format!("group-{number}"), topic, queue)).await;
             }
@@ -22,35 +30,66 @@ impl BrokerLoad {
     }
 
     /// A few pulls from where the group is, then a commit.
-    async fn consume(self: &Arc<BrokerLoad>, client: &Arc<Process>, at: (String, String, u16)) -> Option<()> {
+    async fn consume(self: &Arc<BrokerLoad>, client: &Arc<Process>, at: Progress) -> Option<()> {
         let owner = self.some_owner()?;
+        let request = requests::committed(&at.0, at.1, at.2);
         let asked = at.clone();
-        let from =
-            door::ask(self, client, &owner, move |owner, answer| requests::committed(owner, asked, answer));
-        let mut next = from.await?.max(0) as u64;
+        let reply = door::ask(self, client, &owner, request, move |model, reply| {
+            let offset = reply.fields.number::<u64>("offset").ok();
+            match reply.code {
+                response::SUCCESS => model.progress_told(&asked, offset),
+                response::QUERY_NOT_FOUND => model.progress_told(&asked, None),
+                _ => {}
+            }
+        });
+        let mut next = reply.await?.fields.number::<u64>("offset").unwrap_or(0);
         let first = next;
         for _ in 0..3 {
             let owner = self.some_owner()?;
-            let (topic, queue, from) = (at.1.clone(), at.2, next);
-            let seen = door::ask(self, client, &owner, move |owner, answer| {
-                requests::pull(owner, topic, queue, from, answer);
-            });
-            let Some(seen) = seen.await else { break };
-            for message in &seen {
-                if message.place.offset != next {
-                    let text = format!("a pull from {next} of {at:?} gave offset {}", message.place.offset);
-                    self.world.judge.hear(|model| model.violation("Q1", text));
-                }
-                next = message.place.offset + 1;
-            }
+            let Some(after) = self.pull(client, &owner, &at, next).await else { break };
+            next = after;
         }
         if next > first || self.chance.hits(0.1) {
             let owner = self.some_owner()?;
-            door::ask(self, client, &owner, move |owner, answer| {
-                requests::commit(owner, at, next as i64, answer);
+            self.world.judge.hear(|model| model.brokers.commit_sent(&at, next));
+            let request = requests::commit(&at.0, at.1, at.2, next);
+            door::ask(self, client, &owner, request, move |model, reply| {
+                if reply.code == response::SUCCESS {
+                    model.brokers.commit_acknowledged(&at, next);
+                }
             })
             .await;
         }
         Some(())
+    }
+
+    /// One pull; where the next one begins.
+    pub async fn pull(
+        self: &Arc<BrokerLoad>,
+        client: &Arc<Process>,
+        owner: &Arc<Owner>,
+        at: &Progress,
+        from: u64,
+    ) -> Option<u64> {
+        let request = requests::pull(&at.0, &requests::topic_name(at.1), at.2, from);
+        let (topic, whose) = (at.1, at.clone());
+        let reply = door::ask(self, client, owner, request, move |model, reply| {
+            if reply.code == response::PULL_OFFSET_MOVED {
+                model.violation(
+                    "Q1",
+                    format!("a pull of {whose:?} from {from} is told that its offset moved"),
+                );
+            }
+            for (wanted, seen) in (from..).zip(requests::seen(topic, reply)) {
+                if seen.place.offset != wanted {
+                    let text = format!("a pull of {whose:?} gave {:?}, not {wanted}", seen.place);
+                    model.violation("Q1", text);
+                }
+                model.message_seen(&seen);
+            }
+        });
+        let reply = reply.await?;
+        let count = requests::seen(topic, &reply).len() as u64;
+        matches!(reply.code, response::SUCCESS | response::PULL_NOT_FOUND).then_some(from + count)
     }
 }

@@ -1,8 +1,8 @@
-//! Brokers over the simulated ledger layer: the real virtual broker on the real log, its owners, and their clients.
+//! Brokers over the simulated ledger layer: real virtual brokers, with all that they do for clients, on the real log.
 //!
 //! * [`owner`] — a process that owns the virtual broker, or believes so
 //! * [`door`] — how clients reach owners: late, or not at all
-//! * [`requests`] — what owners do for clients
+//! * [`requests`] — RocketMQ's requests and replies
 //! * [`producers`], [`consumers`] — the load
 //! * [`scrub`] — at the end: everything is read back
 //!
@@ -49,6 +49,12 @@ pub struct Plan {
     pub roll_bytes: u64,
     /// Bytes of the newest entries that are kept in memory.
     pub tail_bytes: usize,
+    /// Bytes of older entries, read again, that are kept.
+    pub read_bytes: usize,
+    /// When a checkpoint is taken: so many bytes or rows later, or after this time.
+    pub checkpoint_bytes: u64,
+    pub checkpoint_rows: usize,
+    pub checkpoint_after: Duration,
     /// How far clocks are off, in milliseconds, either way.
     pub skew_ms: u64,
 }
@@ -69,6 +75,10 @@ impl Plan {
             entry_bytes: chance.one_of([1_000, 10_000, 100_000]),
             roll_bytes: chance.one_of([5_000, 50_000]),
             tail_bytes: chance.one_of([1_000, 1 << 20]),
+            read_bytes: chance.one_of([64 << 10, 1 << 20]),
+            checkpoint_bytes: chance.one_of([5_000, 50_000, 1 << 30]),
+            checkpoint_rows: chance.one_of([30, 10_000]),
+            checkpoint_after: Duration::from_millis(chance.one_of([500, 3_000, 15_000])),
             skew_ms: chance.one_of([0, 100, 10_000_000]),
         }
     }
@@ -123,9 +133,5 @@ impl BrokerLoad {
 
     pub fn pause(&self) -> Duration {
         self.chance.millis(self.plan.pause_ms.0..self.plan.pause_ms.1)
-    }
-
-    pub fn topic(&self, number: usize) -> String {
-        format!("topic-{number}")
     }
 }

@@ -2,16 +2,18 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use broker::state::{Settings, TopicId};
+use broker::serve::Served;
+use broker::state::Settings;
 use broker::vb::clock::Clock;
-use broker::vb::{Limits, Now, Vb, VbSettings, Watcher};
+use broker::vb::{Limits, Now, VbSettings};
 use ledger::error::Error;
 use ledger::log::chain::{ChainLogs, ChainSettings};
 use ledger::log::{self, LogName};
 use ledger::quorum::Quorums;
+use net::remoting::Handler;
 use tokio::time::Instant;
 
 use super::BrokerLoad;
@@ -26,13 +28,24 @@ const CHECKPOINTS: &str = "vb-3-checkpoint";
 
 pub struct Owner {
     pub process: Arc<Process>,
-    pub vb: Arc<Vb>,
-    ended: Arc<AtomicBool>,
+    pub served: Arc<Served>,
+    pub door: Arc<dyn Handler>,
+    connections: AtomicU64,
 }
 
 impl Owner {
     pub fn is_over(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
+        *self.served.ended().borrow()
+    }
+
+    pub fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.served.abandon();
     }
 }
 
@@ -52,27 +65,18 @@ impl Clock for Clocks {
     }
 }
 
-struct Ended(Arc<AtomicBool>);
-
-impl Watcher for Ended {
-    fn visible(&self, _: &Arc<Vb>, _: &[(TopicId, u16)]) {}
-
-    fn ended(&self, _: &Arc<Vb>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Takes the virtual broker over; the judge compares what the owner knows with what was ever promised.
 pub async fn open(load: &BrokerLoad, peer: &Peer) -> Result<Arc<Owner>, broker::Error> {
     load.world.judge.hear(|model| model.logs.owns(peer.process.id));
-    let logs = logs(load, peer)?;
     let off = load.chance.within(0..load.plan.skew_ms * 2 + 1) as i64 - load.plan.skew_ms as i64;
     let clock = Arc::new(Clocks { began: Instant::now(), off: off + load.world.age().as_millis() as i64 });
-    let ended = Arc::<AtomicBool>::default();
-    let vb = Vb::open(settings(load)?, &logs, clock, Arc::new(Ended(ended.clone()))).await?;
+    let served = Served::open("cluster".into(), settings(load)?, &logs(load, peer)?, clock).await?;
+    let vb = &served.vb;
     load.world.trace.note(&format!("vb {VB}: p{} owns it, epoch {}", peer.process.id.0, vb.epoch()));
     load.world.judge.hear(|model| model.broker_opened(vb.epoch(), &vb.core()));
-    let owner = Arc::new(Owner { process: peer.process.clone(), vb, ended });
+    let door = served.door();
+    let owner = Owner { process: peer.process.clone(), served, door, connections: AtomicU64::new(1) };
+    let owner = Arc::new(owner);
     load.owners.lock().push(owner.clone());
     Ok(owner)
 }
@@ -84,6 +88,10 @@ fn settings(load: &BrokerLoad) -> Result<VbSettings, Error> {
         reserve: 64 << 10,
         age: Duration::from_secs(1),
         tail_bytes: load.plan.tail_bytes,
+        read_bytes: load.plan.read_bytes,
+        checkpoint_bytes: load.plan.checkpoint_bytes,
+        checkpoint_rows: load.plan.checkpoint_rows,
+        checkpoint_after: load.plan.checkpoint_after,
         ..Limits::default()
     };
     Ok(VbSettings {
@@ -103,9 +111,4 @@ fn logs(load: &BrokerLoad, peer: &Peer) -> Result<ChainLogs, Error> {
     let limits = log::Limits { window_bytes: 512 << 10, roll_bytes, ..log::Limits::default() };
     let settings = ChainSettings { limits, ..ChainSettings::new(&peer.process.name, Quorums::new(e, w, a)?) };
     Ok(ChainLogs::new(cluster(&load.world, peer, &load.chance), settings))
-}
-
-/// The bytes of a message, from memory or from the log.
-pub async fn message(owner: &Owner, position: u64, len: u32) -> Option<bytes::Bytes> {
-    owner.vb.read(position, len).await.ok()
 }

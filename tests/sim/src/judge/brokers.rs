@@ -4,16 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use broker::state::{Topic, TopicId};
 use broker::vb::Core;
 
 use super::{Model, Value};
-use crate::brokers::requests::Outgoing;
+use crate::brokers::consumers::Progress;
+use crate::brokers::requests::{Outgoing, topic_name};
 
 /// Where a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    pub topic: TopicId,
+    pub topic: usize,
     pub queue: u16,
     pub offset: u64,
     pub position: u64,
@@ -26,35 +26,44 @@ pub struct Seen {
     pub id: u64,
     pub value: Value,
     pub store_time: i64,
-    /// Its bytes agree with its row.
+    /// It is of the topic that was asked for.
     pub fits: bool,
 }
 
-type Queue = (TopicId, u16);
-type Progress = (String, TopicId, u16);
+impl Seen {
+    pub fn unreadable() -> Seen {
+        let place = Place { topic: usize::MAX, queue: 0, offset: 0, position: 0 };
+        Seen { place, id: 0, value: Value::of(b""), store_time: 0, fits: false }
+    }
+}
+
+type Queue = (usize, u16);
 
 #[derive(Default)]
 pub struct Brokers {
     ids: u64,
-    sent: BTreeMap<u64, Value>,
+    /// What was sent, and the end that its queue had then.
+    sent: BTreeMap<u64, (Value, u64)>,
     /// Messages that were sent together.
     units: Vec<Vec<u64>>,
-    /// Who is where, as anybody was told.
+    /// Who is where, as anybody was told; and where each is.
     places: BTreeMap<(Queue, u64), (u64, u64)>,
-    seen: BTreeSet<u64>,
+    seen: BTreeMap<u64, Place>,
     acknowledged: BTreeMap<u64, Place>,
     /// For each queue, one more than the highest offset that anybody was told of.
     ends: BTreeMap<Queue, u64>,
     times: BTreeMap<u64, i64>,
-    topics: BTreeMap<String, Topic>,
-    /// What was staged since the last acknowledged one, that included.
-    commits: BTreeMap<Progress, Vec<(u64, i64)>>,
+    /// Topics that messages were acknowledged in, with their numbers once known.
+    topics: BTreeMap<usize, Option<u32>>,
+    /// What was sent since the last acknowledged one, that included.
+    commits: BTreeMap<Progress, Vec<u64>>,
     acknowledged_commits: BTreeSet<Progress>,
-    halves: BTreeSet<u64>,
-    /// By half: the real message, if it was committed.
-    decided: BTreeMap<u64, Option<u64>>,
-    /// Halves of which somebody tried to decide.
+    /// Half messages, by number, and their offsets among half messages.
+    halves: BTreeMap<u64, u64>,
+    transactions: BTreeSet<u64>,
+    /// Half messages of which somebody tried to decide, and what was confirmed: whether they were committed.
     perhaps_decided: BTreeSet<u64>,
+    decided: BTreeMap<u64, bool>,
     newest: (u64, u64),
 }
 
@@ -64,44 +73,43 @@ impl Brokers {
         self.ids
     }
 
-    pub fn sent(&mut self, unit: &[Outgoing]) {
-        self.sent.extend(unit.iter().map(|outgoing| (outgoing.id, Value::of(&outgoing.body))));
-        if unit.len() > 1 {
-            self.units.push(unit.iter().map(|outgoing| outgoing.id).collect());
+    pub fn sent(&mut self, unit: &Outgoing, half: bool) {
+        let end = self.end(unit.topic, unit.queue);
+        for (id, body) in &unit.messages {
+            self.sent.insert(*id, (Value::of(body), end));
+            if half {
+                self.transactions.insert(*id);
+            }
+        }
+        if unit.messages.len() > 1 {
+            self.units.push(unit.messages.iter().map(|(id, _)| *id).collect());
         }
     }
 
-    pub fn topic_acknowledged(&mut self, topic: Topic) {
-        self.topics.insert(topic.name.to_string(), topic);
+    pub fn end(&self, topic: usize, queue: u16) -> u64 {
+        self.ends.get(&(topic, queue)).copied().unwrap_or(0)
     }
 
-    /// A commit entered an owner's core.
-    pub fn commit_staged(&mut self, at: Progress, epoch: u64, offset: i64) {
-        self.commits.entry(at).or_default().push((epoch, offset));
+    pub fn commit_sent(&mut self, at: &Progress, offset: u64) {
+        self.commits.entry(at.clone()).or_default().push(offset);
     }
 
-    pub fn commit_acknowledged(&mut self, at: Progress, epoch: u64, offset: i64) {
-        let staged = self.commits.entry(at.clone()).or_default();
-        // Whatever was staged before it, and by owners before this one, does not count any more.
-        if let Some(found) = staged.iter().position(|one| *one == (epoch, offset)) {
-            staged.drain(..found);
+    /// Whatever was sent before it does not count any more: a consumer sends one after the other.
+    pub fn commit_acknowledged(&mut self, at: &Progress, offset: u64) {
+        let sent = self.commits.entry(at.clone()).or_default();
+        if let Some(found) = sent.iter().rposition(|one| *one == offset) {
+            sent.drain(..found);
         }
-        staged.retain(|(other, _)| *other >= epoch);
-        self.acknowledged_commits.insert(at);
+        self.acknowledged_commits.insert(at.clone());
     }
 
-    pub fn half_acknowledged(&mut self, offset: u64) {
-        self.halves.insert(offset);
+    pub fn half_acknowledged(&mut self, id: u64, at: &Place) {
+        self.halves.insert(id, at.offset);
+        self.topics.entry(at.topic).or_default();
     }
 
-    pub fn perhaps_decided(&mut self, half: u64) {
-        self.perhaps_decided.insert(half);
-    }
-
-    /// A queue was read from its beginning to here.
-    pub fn read_whole(&mut self, topic: TopicId, queue: u16, end: u64) {
-        let known = self.ends.entry((topic, queue)).or_default();
-        *known = (*known).max(end);
+    pub fn perhaps_decided(&mut self, id: u64) {
+        self.perhaps_decided.insert(id);
     }
 
     fn note(&mut self, id: u64, place: Place) -> Option<String> {
@@ -114,40 +122,72 @@ impl Brokers {
     }
 
     /// What an owner that has just taken over does not know, and must.
-    fn lacks(&self, core: &Core) -> Option<(&'static str, String)> {
+    fn lacks(&mut self, core: &Core) -> Option<(&'static str, String)> {
+        for (topic, number) in &mut self.topics {
+            let Some(found) = core.state().topic(&topic_name(*topic)) else {
+                return Some(("Q3", format!("topic {topic} is not there")));
+            };
+            if *number.get_or_insert(found.id.0) != found.id.0 {
+                return Some(("Q3", format!("topic {topic} has number {}, and had {number:?}", found.id.0)));
+            }
+        }
         for ((topic, queue), end) in &self.ends {
-            let max = core.max_offset(*topic, *queue);
+            let found = core.state().topic(&topic_name(*topic));
+            let max = found.map_or(0, |topic| core.max_offset(topic.id, *queue));
             if max < *end {
-                let text = format!("topic {} queue {queue} ends at {max}, and had come to {end}", topic.0);
+                let text = format!("topic {topic} queue {queue} ends at {max}, and had come to {end}");
                 return Some(("Q2", text));
             }
         }
-        for (name, topic) in &self.topics {
-            if core.state().topic(name).map(|found| &**found) != Some(topic) {
-                return Some((
-                    "Q3",
-                    format!("topic {name} is {:?}, and was {topic:?}", core.state().topic(name)),
-                ));
-            }
-        }
         for at in &self.acknowledged_commits {
-            let found = core.state().offsets().get(&at.0, at.1, at.2);
-            let possible = self.commits.get(at).into_iter().flatten();
-            if !possible.clone().any(|(_, offset)| Some(*offset) == found) {
-                let possible: Vec<i64> = possible.map(|(_, offset)| *offset).collect();
-                return Some(("Q3", format!("{at:?} is at {found:?}, and was committed at {possible:?}")));
+            let topic = core.state().topic(&topic_name(at.1)).map(|topic| topic.id);
+            let found = topic.and_then(|topic| core.state().offsets().get(&at.0, topic, at.2));
+            if let Some(wrong) = self.wrong_progress(at, found.map(|offset| offset as u64)) {
+                return Some(("Q3", wrong));
             }
         }
         self.wrong_halves(core).map(|text| ("Q3", text))
     }
 
+    fn wrong_progress(&self, at: &Progress, found: Option<u64>) -> Option<String> {
+        let possible = self.commits.get(at).map(Vec::as_slice).unwrap_or_default();
+        let none_yet = found.is_none() && !self.acknowledged_commits.contains(at);
+        let right = none_yet || found.is_some_and(|found| possible.contains(&found));
+        (!right).then(|| format!("{at:?} is at {found:?}, and was committed at {possible:?}"))
+    }
+
     fn wrong_halves(&self, core: &Core) -> Option<String> {
-        let waits = |half: &u64| core.state().halves().get(*half).is_some();
-        let again = self.decided.keys().find(|half| waits(half));
-        let lost = self.halves.difference(&self.perhaps_decided).find(|half| !waits(half));
+        let waits =
+            |id: &u64| self.halves.get(id).is_some_and(|offset| core.state().halves().get(*offset).is_some());
+        let again = self.decided.keys().find(|id| waits(id));
+        let lost = self.halves.keys().find(|id| !self.perhaps_decided.contains(id) && !waits(id));
         again
-            .map(|half| format!("half message {half} waits, and was decided"))
-            .or_else(|| lost.map(|half| format!("half message {half} does not wait, and nobody decided it")))
+            .map(|id| format!("half message {id} waits, and was decided"))
+            .or_else(|| lost.map(|id| format!("half message {id} does not wait, and nobody decided it")))
+    }
+
+    /// What is wrong once everything was read.
+    fn wrong_at_the_end(&self) -> Option<(&'static str, String)> {
+        let seen = |id: &u64| self.seen.contains_key(id);
+        if let Some((id, place)) = self.acknowledged.iter().find(|(id, _)| !seen(id)) {
+            return Some(("Q2", format!("message {id}, acknowledged at {place:?}, is never delivered")));
+        }
+        let torn = self.units.iter().find(|unit| {
+            let there = unit.iter().filter(|id| seen(id)).count();
+            there != 0 && there != unit.len()
+        });
+        if let Some(unit) = torn {
+            return Some(("Q4", format!("of the unit {unit:?} only a part is there")));
+        }
+        let other = self.decided.iter().find(|(id, committed)| seen(id) != **committed);
+        if let Some((id, committed)) = other {
+            return Some((
+                "Q3",
+                format!("half message {id}: committed: {committed}, delivered: {}", seen(id)),
+            ));
+        }
+        let early = self.transactions.iter().find(|id| seen(id) && !self.perhaps_decided.contains(id));
+        early.map(|id| ("Q3", format!("half message {id} is delivered, and nobody decided it")))
     }
 }
 
@@ -157,6 +197,10 @@ impl Model {
         self.count("brokers opened");
         let begins = core.acknowledged();
         self.brokers.newest = self.brokers.newest.max((epoch, begins));
+        if self.brokers.newest.0 > epoch {
+            // It was slow to open, and has been robbed meanwhile.
+            return;
+        }
         if let Some((rule, text)) = self.brokers.lacks(core) {
             self.violation(rule, format!("the owner of epoch {epoch}: {text}"));
         }
@@ -171,8 +215,15 @@ impl Model {
     /// A sender was told that its message is stored there.
     pub fn message_acknowledged(&mut self, epoch: u64, id: u64, place: Place) {
         self.count("messages acknowledged");
+        self.brokers.topics.entry(place.topic).or_default();
         if let Some(before) = self.brokers.acknowledged.insert(id, place).filter(|before| *before != place) {
             self.violation("Q2", format!("message {id} was acknowledged at {before:?} and at {place:?}"));
+        }
+        let before = self.brokers.sent.get(&id).map_or(0, |(_, end)| *end);
+        if place.offset < before {
+            let text =
+                format!("message {id} is at {place:?}: its queue had come to {before} before it was sent");
+            self.violation("Q2", text);
         }
         if let Some(wrong) = self.brokers.note(id, place) {
             self.violation("Q1", wrong);
@@ -190,15 +241,17 @@ impl Model {
         self.count("messages consumed");
         let Seen { place, id, value, store_time, fits } = seen;
         if !fits {
-            self.violation("Q2", format!("the bytes at {place:?} are not those of its row"));
+            return self.violation("Q2", format!("what is at {place:?} is not of the topic asked for"));
         }
-        if self.brokers.sent.get(id) != Some(value) {
+        if self.brokers.sent.get(id).map(|(sent, _)| sent) != Some(value) {
             self.violation("Q2", format!("{place:?} holds message {id}, which nobody sent so"));
         }
         if let Some(wrong) = self.brokers.note(*id, *place) {
             self.violation("Q1", wrong);
         }
-        self.brokers.seen.insert(*id);
+        if let Some(before) = self.brokers.seen.insert(*id, *place).filter(|before| before != place) {
+            self.violation("Q1", format!("message {id} is at {before:?} and at {place:?}"));
+        }
         let times = &mut self.brokers.times;
         times.insert(place.position, *store_time);
         let before = times.range(..place.position).next_back().map(|(_, time)| *time);
@@ -210,27 +263,24 @@ impl Model {
         }
     }
 
+    /// A consumer was told how far its group has come.
+    pub fn progress_told(&mut self, at: &Progress, offset: Option<u64>) {
+        if let Some(wrong) = self.brokers.wrong_progress(at, offset) {
+            self.violation("Q3", format!("a consumer was told: {wrong}"));
+        }
+    }
+
     /// Somebody was told that his decision holds.
-    pub fn half_decided(&mut self, half: u64, real: Option<u64>) {
+    pub fn half_decided(&mut self, id: u64, committed: bool) {
         self.count("transactions decided");
-        if let Some(before) = self.brokers.decided.insert(half, real).filter(|before| *before != real) {
-            let text = format!("half message {half} was decided twice: {before:?}, then {real:?}");
-            self.violation("Q3", text);
+        if self.brokers.decided.insert(id, committed).is_some_and(|before| before != committed) {
+            self.violation("Q3", format!("half message {id} was decided both ways"));
         }
     }
 
     /// Everything has been read.
     pub fn brokers_end(&mut self) {
-        let brokers = &self.brokers;
-        let lost = brokers.acknowledged.iter().find(|(id, _)| !brokers.seen.contains(id));
-        let torn = brokers.units.iter().find(|unit| {
-            let there = unit.iter().filter(|id| brokers.seen.contains(id)).count();
-            there != 0 && there != unit.len()
-        });
-        let wrong = lost
-            .map(|(id, place)| ("Q2", format!("message {id}, acknowledged at {place:?}, is never delivered")))
-            .or_else(|| torn.map(|unit| ("Q4", format!("of the unit {unit:?} only a part is there"))));
-        if let Some((rule, text)) = wrong {
+        if let Some((rule, text)) = self.brokers.wrong_at_the_end() {
             self.violation(rule, text);
         }
     }
