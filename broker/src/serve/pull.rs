@@ -18,7 +18,7 @@ use super::filter::Filter;
 use super::held::Queue;
 use crate::state::TopicId;
 use crate::state::topic::perm;
-use crate::vb::{Core, Row};
+use crate::vb::{Core, Effect, Outcome, Record, Row};
 use look::{Look, look};
 
 pub(super) use lagging::Lanes;
@@ -177,13 +177,16 @@ fn ahead(served: &Arc<Served>, open: Open) {
         return moving(served, open);
     }
     let later = served.clone();
-    let told = move |outcome| match (outcome, look(&later.vb.core(), &open.wanted)) {
-        (Outcome::Fenced, _) => moving(&later, open),
-        (_, Look::Outside { next }) => {
-            let bounds = bounds(&later.vb.core(), &open.wanted);
-            empty(open.answer, response::PULL_OFFSET_MOVED, "OFFSET_MOVED", next, bounds);
+    let told = move |outcome| {
+        let seen = look(&later.vb.core(), &open.wanted);
+        let bounds = bounds(&later.vb.core(), &open.wanted);
+        match (outcome, seen) {
+            (Outcome::Fenced, _) => moving(&later, open),
+            (_, Look::Outside { next }) => {
+                empty(open.answer, response::PULL_OFFSET_MOVED, "OFFSET_MOVED", next, bounds);
+            }
+            (_, seen) => answer(&later, open, seen),
         }
-        (_, seen) => answer(&later, open, seen),
     };
     core.then(Effect::call(told), now);
     drop(core);

@@ -3,8 +3,11 @@
 //! there whole or not at all. Q5: store times never fall.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use broker::serve::CERTAIN;
 use broker::vb::Core;
+use tokio::time::Instant;
 
 use super::{Model, Value};
 use crate::brokers::consumers::Progress;
@@ -39,6 +42,9 @@ impl Seen {
 
 type Queue = (usize, u16);
 
+/// For so long an owner that was robbed may be sure that it still owns, and a little longer its answer is on its way.
+const STALE: Duration = Duration::from_secs(CERTAIN.as_secs() + 1);
+
 #[derive(Default)]
 pub struct Brokers {
     ids: u64,
@@ -58,6 +64,9 @@ pub struct Brokers {
     /// What was sent since the last acknowledged one, that included.
     commits: BTreeMap<Progress, Vec<u64>>,
     acknowledged_commits: BTreeSet<Progress>,
+    /// What was acknowledged, or not committed at all, until then: an owner that was robbed may still say so for a
+    /// moment.
+    past: BTreeMap<Progress, Vec<(Instant, Option<u64>)>>,
     /// Half messages, by number, and their offsets among half messages.
     halves: BTreeMap<u64, u64>,
     transactions: BTreeSet<u64>,
@@ -97,10 +106,14 @@ impl Brokers {
     /// Whatever was sent before it does not count any more: a consumer sends one after the other.
     pub fn commit_acknowledged(&mut self, at: &Progress, offset: u64) {
         let sent = self.commits.entry(at.clone()).or_default();
+        let past = self.past.entry(at.clone()).or_default();
         if let Some(found) = sent.iter().rposition(|one| *one == offset) {
-            sent.drain(..found);
+            past.extend(sent.drain(..found).map(|offset| (Instant::now(), Some(offset))));
         }
-        self.acknowledged_commits.insert(at.clone());
+        if self.acknowledged_commits.insert(at.clone()) {
+            past.push((Instant::now(), None));
+        }
+        past.retain(|(until, _)| until.elapsed() < STALE);
     }
 
     pub fn half_acknowledged(&mut self, id: u64, at: &Place) {
@@ -265,6 +278,10 @@ impl Model {
 
     /// A consumer was told how far its group has come.
     pub fn progress_told(&mut self, at: &Progress, offset: Option<u64>) {
+        let past = self.brokers.past.get(at).map(Vec::as_slice).unwrap_or_default();
+        if past.iter().any(|(until, past)| *past == offset && until.elapsed() < STALE) {
+            return;
+        }
         if let Some(wrong) = self.brokers.wrong_progress(at, offset) {
             self.violation("Q3", format!("a consumer was told: {wrong}"));
         }
