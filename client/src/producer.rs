@@ -125,7 +125,7 @@ impl Producer {
         Ok(Lane {
             client: self.client.clone(),
             group: self.group.clone(),
-            queue: queue.clone(),
+            queue: Arc::new(queue.clone()),
             conn,
             timeout,
         })
@@ -289,7 +289,7 @@ fn sent(reply: Command, queue: &Queue, message_id: String) -> Outcome<Sent> {
 pub struct Lane {
     client: Client,
     group: String,
-    queue: Queue,
+    queue: Arc<Queue>,
     conn: Arc<Connection>,
     timeout: Duration,
 }
@@ -319,6 +319,37 @@ impl Lane {
                 then(reply.map_err(Error::from).and_then(|reply| sent(reply, &queue, parcel.message_id)));
             },
         );
+    }
+}
+
+impl Lane {
+    /// Sends a message that has nothing but a body. `then` runs once, on the connection's task, with whether it is
+    /// stored.
+    pub fn send_body_then(&self, body: Bytes, then: impl FnOnce(Outcome) + std::marker::Send + 'static) {
+        let now = now_ms();
+        let mut properties = String::with_capacity(96);
+        properties.push_str("UNIQ_KEY\u{1}");
+        self.client.shared.keys.lock().write(now, &mut properties);
+        properties.push_str("\u{2}WAIT\u{1}true\u{2}");
+        let header = Send {
+            group: &self.group,
+            topic: &self.queue.topic,
+            default_topic: DEFAULT_TOPIC,
+            default_queues: 4,
+            queue: self.queue.id,
+            born_timestamp: now as i64,
+            properties: &properties,
+            broker: Some(&self.queue.broker),
+            ..Send::default()
+        };
+        let queue = self.queue.clone();
+        self.conn.ask_then(header.write().body(body), Instant::now() + self.timeout, move |reply| {
+            then(match reply {
+                Ok(reply) if reply.code == response::SUCCESS => Ok(()),
+                Ok(reply) => Err(Error::refused(&queue.broker, &reply)),
+                Err(error) => Err(error.into()),
+            });
+        });
     }
 }
 

@@ -72,14 +72,14 @@ impl Cold {
         while low < high {
             let middle = low + (high - low) / 2;
             let Some(run) = manifest.rows.get(middle) else { break };
-            match self.probe(run, queue, from).await? {
-                Found::Here(rows) => return Ok(limited(rows, max_rows, max_bytes)),
+            match self.probe(run, queue, from, max_rows).await? {
+                Found::Here(rows) => return Ok(limited(rows, max_bytes)),
                 Found::Before => high = middle,
                 Found::Behind => low = middle + 1,
                 Found::Absent => {
                     for run in manifest.rows.iter().take(high).skip(low) {
-                        if let Found::Here(rows) = self.probe(run, queue, from).await? {
-                            return Ok(limited(rows, max_rows, max_bytes));
+                        if let Found::Here(rows) = self.probe(run, queue, from, max_rows).await? {
+                            return Ok(limited(rows, max_bytes));
                         }
                     }
                     break;
@@ -89,7 +89,7 @@ impl Cold {
         Ok(Vec::new())
     }
 
-    async fn probe(&self, run: &Run, queue: u64, from: u64) -> Result<Found, Error> {
+    async fn probe(&self, run: &Run, queue: u64, from: u64, max_rows: usize) -> Result<Found, Error> {
         let Some(cursor) = Cursor::seek(&self.store, run, (queue, from)).await? else {
             return Ok(Found::Absent);
         };
@@ -104,7 +104,7 @@ impl Cold {
                 return Ok(Found::Before);
             }
             if from < group.end() {
-                return Ok(Found::Here(group.rows_from(from).collect()));
+                return Ok(Found::Here(group.rows_from(from).take(max_rows.max(1)).collect()));
             }
         }
         Ok(if begins_next { Found::Before } else { Found::Behind })
@@ -186,12 +186,13 @@ fn first_of(group: &Group, since: i64) -> Option<Row> {
     group.rows.get(at).map(|row| row.at(group.first + at as u64))
 }
 
-/// About `max_bytes` of messages, at most `max_rows`, at least one.
-fn limited(rows: Vec<Row>, max_rows: usize, max_bytes: usize) -> Vec<Row> {
+/// About `max_bytes` of messages, at least one.
+fn limited(mut rows: Vec<Row>, max_bytes: usize) -> Vec<Row> {
     let mut bytes = 0;
-    let within = |(at, row): &(usize, Row)| {
+    let too_many = rows.iter().position(|row| {
         bytes += row.len as usize;
-        *at < max_rows.max(1) && (*at == 0 || bytes <= max_bytes)
-    };
-    rows.into_iter().enumerate().take_while(within).map(|(_, row)| row).collect()
+        bytes > max_bytes
+    });
+    rows.truncate(too_many.unwrap_or(rows.len()).max(1));
+    rows
 }

@@ -10,16 +10,25 @@ use crate::error::Error;
 
 /// Runs of one level that are merged together.
 const FAN_IN: usize = 8;
-/// No run covers more of the vb log than this: it is given up as a whole.
-const MAX_SPAN: u64 = 4 << 30;
+
+/// The most that one run may cover: it is given up as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Widest {
+    pub bytes: u64,
+    pub milliseconds: i64,
+}
 
 /// The oldest neighbours that should become one.
-pub fn candidates(runs: &[Arc<Run>]) -> Option<&[Arc<Run>]> {
+pub fn candidates(runs: &[Arc<Run>], widest: Widest) -> Option<&[Arc<Run>]> {
     let same = |a: &Arc<Run>, b: &Arc<Run>| a.level == b.level;
-    runs.chunk_by(same).filter_map(|same| same.get(..FAN_IN)).find(|runs| match runs {
-        [first, .., last] => last.to.saturating_sub(first.from) <= MAX_SPAN,
+    let fits = |runs: &&[Arc<Run>]| match runs {
+        [first, .., last] => {
+            last.to.saturating_sub(first.from) <= widest.bytes
+                && last.newest.saturating_sub(first.oldest) <= widest.milliseconds
+        }
         _ => false,
-    })
+    };
+    runs.chunk_by(same).flat_map(|same| same.windows(FAN_IN)).find(fits)
 }
 
 /// A run that replaces its inputs.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::block::RowItem;
 use super::manifest::Manifest;
-use super::merge::{self, Merged};
+use super::merge::{self, Merged, Widest};
 use super::run::{Builder, Run, Span};
 use super::store::{Address, Store};
 use crate::error::Error;
@@ -150,14 +150,14 @@ pub struct Work {
 }
 
 impl Work {
-    pub fn of(manifest: &Manifest, end: u64) -> Work {
+    pub fn of(manifest: &Manifest, end: u64, widest: Widest) -> Work {
         let small =
             manifest.state.iter().chain(&manifest.queues).map(|(_, at)| u64::from(at.len)).sum::<u64>();
         let of_runs = manifest.rows.iter().chain(&manifest.keys).map(|run| run.bytes).sum::<u64>();
         let span = manifest.oldest().map_or(0, |oldest| end.saturating_sub(oldest));
         let crowded = span > 2 * (small + of_runs) + GARBAGE;
         let oldest = |runs: &[Arc<Run>]| runs.iter().min_by_key(|run| run.first_block).cloned();
-        let choose = |runs: &[Arc<Run>]| match merge::candidates(runs) {
+        let choose = |runs: &[Arc<Run>]| match merge::candidates(runs, widest) {
             Some(neighbours) => neighbours.to_vec(),
             None if crowded => oldest(runs).into_iter().collect(),
             None => Vec::new(),

@@ -90,7 +90,7 @@ impl Batch {
         self.buffer.extend_from_slice(&self.table);
         self.buffer.extend_from_slice(&crc32c::crc32c(&self.table).to_be_bytes());
         // A few bytes do not keep a large buffer from its next use, nor in memory.
-        match self.buffer.len() * 2 < self.buffer.capacity() {
+        match self.buffer.len() < self.buffer.capacity() / 4 * 3 {
             true => {
                 let body = Bytes::copy_from_slice(&self.buffer);
                 Closed { body, buffer: self.buffer, table: self.table }

@@ -6,6 +6,7 @@ mod target;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::MutexGuard;
@@ -20,17 +21,31 @@ use super::properties::{
     self, CLUSTER, DELAY, POP_CHECKPOINT, REAL_QUEUE, REAL_TOPIC, REGION, Seen, TRACE_ON, UNIQ_KEY,
 };
 use super::put::{Parts, Pieces, Place, record};
-use crate::vb::{Core, Effect, Now, Record};
+use crate::state::Flush;
+use crate::vb::{Core, Effect, Now, Outcome, Record};
 use reply::Sent;
 use target::Target;
 
 pub(super) fn send(served: &Arc<Served>, request: &Command, answer: Answer) {
     match store(served, request, answer.peer()) {
+        Ok((core, sent, now)) if sent.at_once && confirms_soon(&core, now) => {
+            drop(core);
+            sent.answer(answer, Outcome::Acknowledged);
+        }
         Ok((mut core, sent, now)) => {
             core.then_soon(Effect::call(move |outcome| sent.answer(answer, outcome)), now);
         }
         Err(refusal) => answer.refuse(refusal),
     }
+}
+
+/// The most that is unconfirmed while senders who chose so are answered before their messages are on disk.
+const ASYNC_BYTES: usize = 8 << 20;
+const ASYNC_AGE: Duration = Duration::from_millis(100);
+
+fn confirms_soon(core: &Core, now: Now) -> bool {
+    let (bytes, age) = core.unconfirmed(now);
+    bytes <= ASYNC_BYTES && age <= ASYNC_AGE
 }
 
 fn store<'a>(
@@ -50,7 +65,9 @@ fn store<'a>(
     let settings = core.state().settings();
     let (region, trace_on) = (settings.region.clone(), settings.trace_on);
     let most = settings.max_message;
-    let sender = Sender { served, send: &send, from, target: &target, region: &region, trace_on, now };
+    let at_once = core.state().flush(&target.topic) == Flush::Async;
+    let sender =
+        Sender { served, send: &send, from, target: &target, region: &region, trace_on, at_once, now };
     let sent = if send.batch {
         if request.body.len() > most {
             return refuse(response::SYSTEM_ERROR, too_large("batch", request.body.len(), most));
@@ -93,6 +110,8 @@ struct Sender<'a> {
     target: &'a Target,
     region: &'a str,
     trace_on: bool,
+    /// Its sender wants no proof that it is on disk.
+    at_once: bool,
     now: Now,
 }
 

@@ -23,7 +23,7 @@ pub use codec::Corrupt;
 pub use group::Group;
 pub use halves::Halves;
 pub use offsets::Offsets;
-pub use settings::{DelayLevels, Millis, Settings, WrongSetting};
+pub use settings::{DelayLevels, Flush, Millis, Settings, WrongSetting};
 pub use topic::{Topic, TopicId};
 
 /// What the owner before this one knew of a group, and what counts for a while after it is gone.
@@ -177,6 +177,15 @@ impl State {
             .filter(|ms| *ms > 0)
             .map(Duration::from_millis);
         of_topic.unwrap_or(hours(u64::from(self.settings.retention_hours)))
+    }
+
+    /// What the answer to whoever sends to a topic means.
+    pub fn flush(&self, topic: &Topic) -> Flush {
+        match topic.attributes.get("durability").map(String::as_str) {
+            Some("sync") => Flush::Sync,
+            Some("async") => Flush::Async,
+            _ => self.settings.flush,
+        }
     }
 
     /// A message entered the log. Called for every one, by its owner and at recovery.

@@ -48,6 +48,8 @@ settings! {
     default_queues: u16 = 8 => "defaultTopicQueueNums",
     /// What clients may do with this virtual broker: 4 read, 2 write.
     permission: u8 = 6 => "brokerPermission",
+    /// When a sender is answered, unless its topic's attribute `durability` (`sync`, `async`) says otherwise.
+    flush: Flush = Flush::Sync => "flushDiskType",
     /// The largest body of a message or batch.
     max_message: usize = 4 << 20 => "maxMessageSize",
     /// What a client may want to wait until a message is delivered, level by level.
@@ -107,6 +109,32 @@ pub struct Millis(pub u32);
 impl Millis {
     pub fn duration(self) -> Duration {
         Duration::from_millis(u64::from(self.0))
+    }
+}
+
+/// What the answer to a sender means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// Enough bookies have the message on disk.
+    Sync,
+    /// The message is on its way there. It is lost if this broker dies within the next 100 ms.
+    Async,
+}
+
+impl Value for Flush {
+    fn read(text: &str) -> Result<Flush, String> {
+        match text {
+            "SYNC_FLUSH" => Ok(Flush::Sync),
+            "ASYNC_FLUSH" => Ok(Flush::Async),
+            _ => Err("it takes SYNC_FLUSH or ASYNC_FLUSH".into()),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Flush::Sync => "SYNC_FLUSH".into(),
+            Flush::Async => "ASYNC_FLUSH".into(),
+        }
     }
 }
 

@@ -219,6 +219,11 @@ impl Core {
         (full || waiting > self.limits.age).then_some(Refused::Busy { wait: waiting })
     }
 
+    /// Bytes that are not acknowledged, and for how long the oldest of them waits.
+    pub fn unconfirmed(&self, now: Now) -> (usize, Duration) {
+        (self.held(), self.oldest().map_or(Duration::ZERO, |since| now.at.saturating_sub(since)))
+    }
+
     /// Bytes that are not acknowledged.
     fn held(&self) -> usize {
         (self.open.base() - self.acknowledged) as usize

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ledger::log::{Log, Position};
+use ledger::log::{Entry, Log, Position};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -14,14 +14,14 @@ use crate::error::Error;
 /// Read at once by those who read on and on.
 const AHEAD: usize = 2 << 20;
 
-/// Others may push out what was fetched before its reader looks at it.
-const TRIES: usize = 8;
-
-type Outcome = Option<Result<(), ledger::Error>>;
+/// The entries that were read: who waited for them finds them here, whatever has become of the memory meanwhile.
+type Outcome = Option<Result<Arc<Vec<Entry>>, ledger::Error>>;
 
 pub struct Fetch {
     log: Arc<dyn Log>,
     fetched: Arc<Mutex<Fetched>>,
+    /// Read at once.
+    ahead: usize,
 }
 
 struct Fetched {
@@ -67,12 +67,12 @@ impl Fetch {
             budget,
             reads: BTreeMap::new(),
         };
-        Fetch { log, fetched: Arc::new(Mutex::new(fetched)) }
+        Fetch { log, fetched: Arc::new(Mutex::new(fetched)), ahead: AHEAD.min(budget / 4).max(1) }
     }
 
     /// The entry that contains an acknowledged position. `onward` says that what follows is wanted soon.
     pub async fn entry(&self, position: u64, onward: bool) -> Result<(u64, Bytes), Error> {
-        let mut tries = 0;
+        let mut own = false;
         loop {
             let mut outcome = {
                 let mut fetched = self.fetched.lock();
@@ -82,29 +82,33 @@ impl Fetch {
                     }
                     return Ok(found);
                 }
-                if tries == TRIES {
-                    let why = format!("the log was read at {position}, and nothing came of it");
-                    return Err(ledger::Error::Unavailable(why).into());
-                }
                 match fetched.under_way(position) {
                     Some(outcome) => outcome,
                     None => {
-                        tries += 1;
-                        self.read(&mut fetched, position, if onward { AHEAD } else { 1 })
+                        own = true;
+                        self.read(&mut fetched, position, if onward { self.ahead } else { 1 })
                     }
                 }
             };
-            if let Ok(outcome) = outcome.wait_for(Option::is_some).await
-                && let Some(Err(error)) = &*outcome
-            {
-                return Err(error.clone().into());
+            let result = outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+            let entries = match result {
+                Some(entries) => entries?,
+                None => return Err(ledger::Error::Unavailable("a read was given up".into()).into()),
+            };
+            let holds = |entry: &&Entry| entry.position.0 <= position && position < entry.end().0;
+            if let Some(entry) = entries.iter().find(holds) {
+                return Ok((entry.position.0, entry.body.clone()));
+            }
+            // Somebody else's read may have ended before this position.
+            if own {
+                return Err(Error::Corrupt(format!("the log was read at {position}, and has nothing there")));
             }
         }
     }
 
     /// Begins to read behind what is there already, if little of that is left.
     fn read_on(&self, fetched: &mut Fetched, mut from: u64) {
-        let horizon = from + (AHEAD / 2) as u64;
+        let horizon = from + (self.ahead / 2) as u64;
         while let Some((base, body)) = fetched.containing(from) {
             from = base + body.len() as u64;
             if from >= horizon {
@@ -113,7 +117,7 @@ impl Fetch {
         }
         let acknowledged = self.log.progress().borrow().acknowledged.0;
         if from < acknowledged && fetched.under_way(from).is_none() {
-            self.read(fetched, from, AHEAD);
+            self.read(fetched, from, self.ahead);
         }
     }
 
@@ -123,13 +127,13 @@ impl Fetch {
         let (log, all) = (self.log.clone(), self.fetched.clone());
         tokio::spawn(async move {
             let read = log.read(Position(from), max_bytes).await;
-            let result = {
-                let mut fetched = all.lock();
-                fetched.reads.remove(&from);
-                read.map(|entries| {
-                    entries.into_iter().for_each(|entry| fetched.put(entry.position.0, entry.body))
-                })
-            };
+            let result = read.map(Arc::new);
+            let mut fetched = all.lock();
+            fetched.reads.remove(&from);
+            for entry in result.iter().flat_map(|entries| entries.iter()) {
+                fetched.put(entry.position.0, entry.body.clone());
+            }
+            drop(fetched);
             let _ = done.send(Some(result));
         });
         outcome

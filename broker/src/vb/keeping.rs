@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::{Needs, Vb};
 use crate::checkpoint::block::{RowItem, queue_key};
 use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::merge::Widest;
 use crate::checkpoint::run::Run;
 use crate::checkpoint::write::{self, Cut, Memory, Work};
 use crate::error::Error;
@@ -24,6 +25,9 @@ use crate::state::TopicId;
 const AT_ONCE: usize = 256;
 /// A link of the checkpoint log is left behind when it has so many bytes.
 const LINK_BYTES: u64 = 64 << 20;
+/// All that is kept is in this many runs at least; and no run covers more of the log than that.
+const RUNS: i64 = 16;
+const MAX_SPAN: u64 = 4 << 30;
 /// After a failure that may pass.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -95,7 +99,7 @@ impl Vb {
         let store = &self.cold().store;
         loop {
             let before = self.cold().manifest();
-            let work = Work::of(&before, store.end());
+            let work = Work::of(&before, store.end(), self.widest());
             if work.is_empty() {
                 let oldest = before.oldest().unwrap_or(0);
                 return store.trim(oldest, LINK_BYTES).await;
@@ -114,6 +118,18 @@ impl Vb {
             store.commit(next.encode()).await?;
             self.cold().replace(next);
         }
+    }
+
+    /// Runs are so narrow that giving up whole ones keeps little more than is to be kept.
+    fn widest(&self) -> Widest {
+        let core = self.core();
+        let settings = core.state().settings();
+        let milliseconds = i64::from(settings.retention_hours) * 3_600_000 / RUNS;
+        let bytes = match settings.retention_bytes {
+            0 => MAX_SPAN,
+            bytes => MAX_SPAN.min(bytes / RUNS as u64),
+        };
+        Widest { bytes, milliseconds }
     }
 
     /// Where each queue begins.

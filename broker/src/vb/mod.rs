@@ -80,6 +80,8 @@ pub struct Vb {
     fetch: Fetch,
     clock: Arc<dyn Clock>,
     trusts_clock: AtomicBool,
+    /// The watcher was told that it has ended.
+    over: AtomicBool,
     watcher: Arc<dyn Watcher>,
     needs: Arc<Needs>,
     /// Held by whoever takes a checkpoint.
@@ -90,8 +92,9 @@ pub struct Vb {
 /// What wakes the virtual broker's tasks.
 #[derive(Default)]
 struct Needs {
-    /// Something waits for an acknowledgement.
+    /// Something waits for an acknowledgement; whether the task that looks after it is awake.
     acknowledgement: Notify,
+    ticking: AtomicBool,
     /// Something was acknowledged that no checkpoint has; and it is much.
     checkpoint: Notify,
     checkpoint_now: Notify,
@@ -138,6 +141,7 @@ impl Vb {
             cold,
             clock,
             trusts_clock: AtomicBool::new(true),
+            over: AtomicBool::new(false),
             watcher,
             needs: needs.clone(),
             keeping: tokio::sync::Mutex::new(()),
@@ -190,7 +194,9 @@ impl Vb {
 
     /// Gives the log what is staged, if few entries are on their way. To be called after staging, without the lock.
     pub fn drive(&self) {
-        self.needs.acknowledgement.notify_one();
+        if !self.needs.ticking.swap(true, Relaxed) {
+            self.needs.acknowledgement.notify_one();
+        }
         let mut core = self.core.lock();
         while let Some((base, body)) = core.take(self.clock.now()) {
             drop(core);
@@ -219,10 +225,16 @@ impl Vb {
         }
     }
 
+    /// Nothing more is acknowledged and nothing more is taken; everybody who waits is told, and the watcher once.
     fn end(&self) {
         let mut released = core::Released::default();
         self.core.lock().end(&mut released);
         self.fire(released);
+        if !self.over.swap(true, Relaxed)
+            && let Some(me) = self.me.upgrade()
+        {
+            self.watcher.ended(&me);
+        }
     }
 
     /// Fires what an event let go.
@@ -277,8 +289,7 @@ async fn follow(vb: Weak<Vb>, mut progress: watch::Receiver<Progress>) {
         vb.progressed(&now);
         if let Some(ended) = now.ended {
             tracing::info!("the log of {} has ended: {ended}", vb.name);
-            vb.watcher.ended(&vb);
-            return;
+            return vb.end();
         }
         drop(vb);
         if progress.changed().await.is_err() {
@@ -295,6 +306,7 @@ async fn tick(vb: Weak<Vb>, needs: Arc<Needs>) {
             sleep(TICK).await;
             let Some(vb) = vb.upgrade() else { return };
             let mut released = core::Released::default();
+            needs.ticking.store(false, Relaxed);
             let waits = {
                 let mut core = vb.core.lock();
                 core.tick(vb.clock.now(), &mut released);
@@ -304,6 +316,7 @@ async fn tick(vb: Weak<Vb>, needs: Arc<Needs>) {
             if !waits {
                 break;
             }
+            needs.ticking.store(true, Relaxed);
         }
     }
 }

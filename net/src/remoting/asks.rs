@@ -1,8 +1,7 @@
 //! Requests that wait for their replies.
 
-use std::collections::HashMap;
-
 use protocol::remoting::Command;
+use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 /// Why a request has no reply.
@@ -27,7 +26,7 @@ pub(super) type Then = Box<dyn FnOnce(Result<Command, Unanswered>) + Send>;
 #[derive(Default)]
 pub(super) struct Asks {
     next: i32,
-    waiting: HashMap<i32, (Instant, Then)>,
+    waiting: FxHashMap<i32, (Instant, Then)>,
     /// No request is due before.
     earliest: Option<Instant>,
 }

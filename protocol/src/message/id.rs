@@ -78,12 +78,17 @@ impl UniqueKeys {
     /// The next key, at `now` in ms since 1970.
     pub fn next(&mut self, now: u64) -> String {
         let mut key = String::with_capacity(self.prefix.len() + 12);
-        key.push_str(&self.prefix);
-        let ms = u32::try_from(now - month(now)).unwrap_or(u32::MAX);
-        hex(&ms.to_be_bytes(), &mut key);
-        hex(&self.counter.to_be_bytes(), &mut key);
-        self.counter = self.counter.wrapping_add(1);
+        self.write(now, &mut key);
         key
+    }
+
+    /// As [`UniqueKeys::next`], appended to `out`.
+    pub fn write(&mut self, now: u64, out: &mut String) {
+        out.push_str(&self.prefix);
+        let ms = u32::try_from(now - month(now)).unwrap_or(u32::MAX);
+        hex(&ms.to_be_bytes(), out);
+        hex(&self.counter.to_be_bytes(), out);
+        self.counter = self.counter.wrapping_add(1);
     }
 }
 

@@ -67,10 +67,7 @@ impl Fields {
 
     /// A number that may be missing. Empty counts as missing.
     pub fn maybe<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, BadField> {
-        match self.get(name) {
-            None | Some("" | "null") => Ok(None),
-            Some(value) => parse(name, value).map(Some),
-        }
+        maybe(name, self.get(name))
     }
 
     pub fn number_or<T: FromStr>(&self, name: &'static str, default: T) -> Result<T, BadField> {
@@ -87,6 +84,11 @@ impl Fields {
             // Writing to a string does not fail.
             let _ = write!(text, "{value}");
         });
+    }
+
+    /// As [`Fields::push`], at a fifth of the cost.
+    pub fn push_number(&mut self, name: &str, value: impl itoa::Integer) {
+        self.push_text(name, itoa::Buffer::new().format(value));
     }
 
     /// As [`Fields::push`], without the cost of formatting.
@@ -136,7 +138,15 @@ fn offset(text: &str) -> u32 {
     u32::try_from(text.len()).unwrap_or(u32::MAX)
 }
 
-fn parse<T: FromStr>(name: &'static str, value: &str) -> Result<T, BadField> {
+/// A number that may be missing. Empty counts as missing.
+pub(super) fn maybe<T: FromStr>(name: &'static str, value: Option<&str>) -> Result<Option<T>, BadField> {
+    match value {
+        None | Some("" | "null") => Ok(None),
+        Some(value) => parse(name, value).map(Some),
+    }
+}
+
+pub(super) fn parse<T: FromStr>(name: &'static str, value: &str) -> Result<T, BadField> {
     let wanted = "a number that fits";
     value.parse().map_err(|_| BadField::Odd { name, value: value.chars().take(40).collect(), wanted })
 }

@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
         let mut escaped = false;
         loop {
             let rest = self.text.as_bytes().get(self.at..).ok_or(BROKEN)?;
-            let special = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).ok_or(BROKEN)?;
+            let special = memchr::memchr2(b'"', b'\\', rest).ok_or(BROKEN)?;
             self.at += special;
             if rest.get(special) == Some(&b'"') {
                 break;

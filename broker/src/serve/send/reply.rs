@@ -11,6 +11,8 @@ use crate::serve::answer::Answer;
 use crate::vb::{Outcome, Placed};
 
 pub(super) struct Sent {
+    /// It is answered as soon as it is on its way.
+    pub at_once: bool,
     placed: Vec<Placed>,
     host: SocketAddr,
     queue: u16,
@@ -22,6 +24,7 @@ pub(super) struct Sent {
 impl Sent {
     pub fn of(sender: &Sender<'_>, placed: Vec<Placed>, transaction: Option<String>) -> Sent {
         Sent {
+            at_once: sender.at_once,
             placed,
             host: sender.served.vb.address,
             queue: sender.target.queue,

@@ -165,3 +165,25 @@ async fn a_message_is_found_by_its_keys() {
     assert_eq!(find("nobody", false).await.code, 22);
     assert_eq!(find("k3", true).await.code, 22);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_chose_so_is_answered_before_the_message_is_on_disk_for_a_tenth_of_a_second() {
+    let world = World::new();
+    let mut settings = Settings::default();
+    settings.set("flushDiskType", "ASYNC_FLUSH").unwrap();
+    let owner = world.open_with(settings).await;
+    let client = owner.client();
+    client.publish("t", 0, "", "a").await;
+    wait(10).await;
+    let log = LogName::new("vb-0").unwrap();
+    world.logs.hold(&log);
+    let soon = client.send(send("t", 0, "").write().body("b"));
+    assert_eq!(client.replied(soon).map(|reply| reply.code), Some(0));
+    assert_eq!(client.pull("t", 0, 0).await.bodies(), ["a"], "nobody reads it before");
+    wait(200).await;
+    let late = client.send(send("t", 0, "").write().body("c"));
+    wait(100).await;
+    assert!(client.replied(late).is_none());
+    world.logs.release(&log);
+    assert_eq!(client.reply(late).await.code, 0);
+}

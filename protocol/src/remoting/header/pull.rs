@@ -78,14 +78,14 @@ impl<'a> Pull<'a> {
         let fields = &mut request.fields;
         fields.push_text("consumerGroup", self.group);
         fields.push_text("topic", self.topic);
-        fields.push("queueId", self.queue);
-        fields.push("queueOffset", self.offset);
-        fields.push("maxMsgNums", self.max_messages);
-        fields.push("sysFlag", flags);
+        fields.push_number("queueId", self.queue);
+        fields.push_number("queueOffset", self.offset);
+        fields.push_number("maxMsgNums", self.max_messages);
+        fields.push_number("sysFlag", flags);
         fields.push("commitOffset", self.commit.unwrap_or(0));
         fields.push("suspendTimeoutMillis", wait);
         fields.push_some("subscription", self.subscription);
-        fields.push("subVersion", self.sub_version);
+        fields.push_number("subVersion", self.sub_version);
         fields.push_some("expressionType", self.expression_type);
         fields.push_some("maxMsgBytes", self.max_bytes);
         fields.push_some("bname", self.broker);
@@ -103,10 +103,10 @@ pub struct PullReply {
 
 impl PullReply {
     pub fn write(&self, fields: &mut Fields) {
-        fields.push("suggestWhichBrokerId", 0);
-        fields.push("nextBeginOffset", self.next);
-        fields.push("minOffset", self.min);
-        fields.push("maxOffset", self.max);
+        fields.push_number("suggestWhichBrokerId", 0);
+        fields.push_number("nextBeginOffset", self.next);
+        fields.push_number("minOffset", self.min);
+        fields.push_number("maxOffset", self.max);
     }
 
     pub fn read(fields: &Fields) -> Result<PullReply, BadField> {

@@ -1,6 +1,7 @@
 //! Sending a message: 10 with long names, 310 and 320 with letters.
 
 use crate::remoting::code::request::{SEND_BATCH_MESSAGE, SEND_MESSAGE, SEND_MESSAGE_V2};
+use crate::remoting::fields::{maybe, parse};
 use crate::remoting::{BadField, Command, Fields};
 
 /// What a sender says of his message; texts are slices of the request.
@@ -46,35 +47,56 @@ const LONG: Names = [
 ];
 const LETTERS: Names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n"];
 
-/// Letters for all codes but the old one, as RocketMQ has it; but whoever sends the old one with letters, or a new one
-/// with long names, is understood too.
-fn names(code: i32, fields: &Fields) -> &'static Names {
-    let usual = if code == SEND_MESSAGE { &LONG } else { &LETTERS };
-    let other = if code == SEND_MESSAGE { &LETTERS } else { &LONG };
-    let [_, topic, ..] = usual;
-    let [_, other_topic, ..] = other;
-    if !fields.has(topic) && fields.has(other_topic) { other } else { usual }
+/// The values of a request's fields, in the order of [`Send`]; each field is looked at once. Which names it uses is
+/// told by the topic's, not by the code: whoever sends the old code with letters, or a new one with long names, is
+/// understood too.
+fn values<'a>(request: &'a Command) -> (&'static Names, [Option<&'a str>; 14]) {
+    let (mut short, mut long) = ([None; 14], [None; 14]);
+    for (name, value) in request.fields.iter() {
+        let (place, values) = match name.as_bytes() {
+            [letter] => (usize::from(letter.wrapping_sub(b'a')), &mut short),
+            _ => (LONG.iter().position(|known| *known == name).unwrap_or(LONG.len()), &mut long),
+        };
+        if let Some(place) = values.get_mut(place) {
+            *place = Some(value);
+        }
+    }
+    let [_, short_topic, ..] = short;
+    let [_, long_topic, ..] = long;
+    match (short_topic, long_topic) {
+        (None, Some(_)) => (&LONG, long),
+        (None, None) if request.code == SEND_MESSAGE => (&LONG, long),
+        _ => (&LETTERS, short),
+    }
+}
+
+/// A value that must be there, or the name of what is missing.
+fn must<'a>(name: &'static str, value: Option<&'a str>) -> Result<&'a str, BadField> {
+    value.ok_or(BadField::Missing(name))
 }
 
 impl<'a> Send<'a> {
     pub fn read(request: &'a Command) -> Result<Send<'a>, BadField> {
-        let fields = &request.fields;
-        let &[a, b, c, d, e, f, g, h, i, j, k, l, m, n] = names(request.code, fields);
+        let (names, values) = values(request);
+        let &[group, topic, _, default_queues, queue, sys_flag, born, flag, _, reconsume, _, most, _, _] =
+            names;
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = values;
+        let is_true = |value: Option<&str>| value.is_some_and(|value| value.eq_ignore_ascii_case("true"));
         Ok(Send {
-            group: fields.text(a)?,
-            topic: fields.text(b)?,
-            default_topic: fields.get(c).unwrap_or_default(),
-            default_queues: fields.number_or(d, 0)?,
-            queue: fields.number(e)?,
-            sys_flag: fields.number(f)?,
-            born_timestamp: fields.number(g)?,
-            flag: fields.number(h)?,
-            properties: fields.get(i).unwrap_or_default(),
-            reconsume_times: fields.number_or(j, 0)?,
-            unit_mode: fields.is_true(k),
-            max_reconsume_times: fields.maybe(l)?,
-            batch: fields.is_true(m) || request.code == SEND_BATCH_MESSAGE,
-            broker: fields.get(n),
+            group: must(group, a)?,
+            topic: must(topic, b)?,
+            default_topic: c.unwrap_or_default(),
+            default_queues: maybe(default_queues, d)?.unwrap_or(0),
+            queue: parse(queue, must(queue, e)?)?,
+            sys_flag: parse(sys_flag, must(sys_flag, f)?)?,
+            born_timestamp: parse(born, must(born, g)?)?,
+            flag: parse(flag, must(flag, h)?)?,
+            properties: i.unwrap_or_default(),
+            reconsume_times: maybe(reconsume, j)?.unwrap_or(0),
+            unit_mode: is_true(k),
+            max_reconsume_times: maybe(most, l)?,
+            batch: is_true(m) || request.code == SEND_BATCH_MESSAGE,
+            broker: n,
         })
     }
 
@@ -86,17 +108,19 @@ impl<'a> Send<'a> {
         fields.push_text(a, self.group);
         fields.push_text(b, self.topic);
         fields.push_text(c, self.default_topic);
-        fields.push(d, self.default_queues);
-        fields.push(e, self.queue);
-        fields.push(f, self.sys_flag);
-        fields.push(g, self.born_timestamp);
-        fields.push(h, self.flag);
+        fields.push_number(d, self.default_queues);
+        fields.push_number(e, self.queue);
+        fields.push_number(f, self.sys_flag);
+        fields.push_number(g, self.born_timestamp);
+        fields.push_number(h, self.flag);
         fields.push_text(i, self.properties);
-        fields.push(j, self.reconsume_times);
-        fields.push(k, self.unit_mode);
+        fields.push_number(j, self.reconsume_times);
+        fields.push_text(k, if self.unit_mode { "true" } else { "false" });
         fields.push_some(l, self.max_reconsume_times);
-        fields.push(m, self.batch);
-        fields.push_some(n, self.broker);
+        fields.push_text(m, if self.batch { "true" } else { "false" });
+        if let Some(broker) = self.broker {
+            fields.push_text(n, broker);
+        }
         request.fields = fields;
         request
     }
@@ -118,8 +142,8 @@ pub struct SendReply<'a> {
 impl<'a> SendReply<'a> {
     pub fn write(&self, fields: &mut Fields) {
         fields.push_text("msgId", self.message_id);
-        fields.push("queueId", self.queue);
-        fields.push("queueOffset", self.queue_offset);
+        fields.push_number("queueId", self.queue);
+        fields.push_number("queueOffset", self.queue_offset);
         if let Some(transaction) = self.transaction_id {
             fields.push_text("transactionId", transaction);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use client::{Lane, Message};
+use client::Lane;
 
 use super::tally::{Tally, Window};
 use crate::bench::figures::Measured;
@@ -101,10 +101,9 @@ impl Sender {
         self.tally.sent(1);
         let tally = self.tally.clone();
         let elsewhere = self.heard_elsewhere;
-        let message = Message::new(lane.queue().topic.as_str(), body);
-        lane.send_then(message, move |sent| match sent {
-            Ok(_) if elsewhere => {}
-            Ok(_) => tally.done(intended),
+        lane.send_body_then(body, move |sent| match sent {
+            Ok(()) if elsewhere => {}
+            Ok(()) => tally.done(intended),
             Err(error) => tally.failed(error),
         });
     }
