@@ -1,0 +1,202 @@
+//! The client against a virtual broker of ours, over TCP.
+
+#[path = "real/mod.rs"]
+mod real;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use client::{Client, Consumed, Decision, From, Message, Outcome};
+use parking_lot::Mutex;
+use tokio::time::{sleep, timeout};
+
+async fn until(seconds: u64, mut done: impl FnMut() -> bool) {
+    let waiting = async {
+        while !done() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(timeout(Duration::from_secs(seconds), waiting).await.is_ok(), "it did not happen in time");
+}
+
+async fn all(client: &Client, topic: &str) -> Outcome<BTreeSet<String>> {
+    let consumer = client.pull_consumer("reader");
+    let mut found = BTreeSet::new();
+    for queue in consumer.queues(topic).await? {
+        let mut next = consumer.min(&queue).await?;
+        while next < consumer.max(&queue).await? {
+            let pulled = consumer.pull(&queue, "*", next, 32, Duration::ZERO).await?;
+            found.extend(pulled.messages.iter().map(|one| String::from_utf8_lossy(&one.body).into_owned()));
+            assert!(pulled.next > next);
+            next = pulled.next;
+        }
+    }
+    Ok(found)
+}
+
+#[tokio::test]
+async fn messages_are_sent_in_all_ways_and_found_again() -> Outcome {
+    let real = real::start().await;
+    let client = Client::new(&real.address)?;
+    let producer = client.producer("p");
+    let first = producer.send(Message::new("t", "a").tag("x").key("k1")).await?;
+    producer.send_ordered(Message::new("t", "b"), "order").await?;
+    producer.send_batch(vec![Message::new("t", "c"), Message::new("t", "d").key("k2")]).await?;
+    producer.send_one_way(Message::new("t", "e")).await?;
+    let wanted: BTreeSet<String> = ["a", "b", "c", "d", "e"].map(String::from).into();
+    for _ in 0..100 {
+        if all(&client, "t").await? == wanted {
+            break;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(all(&client, "t").await?, wanted);
+    let admin = client.admin();
+    let viewed = admin.view(first.offset_id.parse().unwrap()).await?;
+    assert_eq!((viewed.message_id.as_str(), viewed.tag()), (first.message_id.as_str(), Some("x")));
+    for key in ["k1", &first.message_id] {
+        let found = admin.find("t", key, 10).await?;
+        assert_eq!(found.iter().map(|one| &one.body[..]).collect::<Vec<_>>(), [b"a"], "{key}");
+    }
+    assert_eq!(&admin.find("t", "k2", 10).await?[0].body[..], b"d");
+    Ok(())
+}
+
+#[tokio::test]
+async fn thousands_of_messages_over_a_lane_are_all_there() -> Outcome {
+    let real = real::start().await;
+    let client = Client::new(&real.address)?;
+    let producer = client.producer("p");
+    producer.send(Message::new("t", "first")).await?;
+    let queue = producer.queues("t").await?.remove(0);
+    let lane = producer.lane(&queue).await?;
+    let stored = Arc::new(AtomicUsize::new(0));
+    for number in 0..5000 {
+        let stored = stored.clone();
+        lane.send_body_then(format!("{number}").into(), move |sent| {
+            assert_eq!(sent, Ok(()));
+            stored.fetch_add(1, Ordering::SeqCst);
+        });
+    }
+    until(20, || stored.load(Ordering::SeqCst) == 5000).await;
+    assert_eq!(all(&client, "t").await?.len(), 5001);
+    Ok(())
+}
+
+#[tokio::test]
+async fn members_consume_and_take_over_and_offsets_stay() -> Outcome {
+    let real = real::start().await;
+    let (one, other) = (Client::new(&real.address)?, Client::new(&real.address)?);
+    let producer = one.producer("p");
+    producer.send(Message::new("t", "0")).await?;
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let mut consumers = Vec::new();
+    for client in [&one, &other] {
+        let seen = seen.clone();
+        let consumer =
+            client.push_consumer("c").subscribe("t", "*").from(From::First).start(move |messages| {
+                seen.lock().extend(messages.iter().map(|one| one.body.clone()));
+                async { Consumed::Done }
+            });
+        consumers.push(consumer.await?);
+    }
+    for number in 1..100 {
+        producer.send(Message::new("t", format!("{number}"))).await?;
+    }
+    until(20, || seen.lock().len() == 100).await;
+    consumers.remove(0).stop().await;
+    for number in 100..200 {
+        producer.send(Message::new("t", format!("{number}"))).await?;
+    }
+    until(30, || seen.lock().len() == 200).await;
+    consumers.remove(0).stop().await;
+    let reader = one.pull_consumer("c");
+    let mut committed = 0;
+    for queue in reader.queues("t").await? {
+        committed += reader.committed(&queue).await?.unwrap_or(0);
+    }
+    assert_eq!(committed, 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn in_order_under_a_lock() -> Outcome {
+    let real = real::start().await;
+    let client = Client::new(&real.address)?;
+    let producer = client.producer("p");
+    for number in 0..20 {
+        producer.send_ordered(Message::new("t", format!("{number}")), "key").await?;
+    }
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let heard = seen.clone();
+    let consumer = client
+        .push_consumer("c")
+        .subscribe("t", "*")
+        .from(From::First)
+        .in_order()
+        .start(move |messages| {
+            heard.lock().extend(messages.iter().map(|one| String::from_utf8_lossy(&one.body).into_owned()));
+            async { Consumed::Done }
+        })
+        .await?;
+    until(20, || seen.lock().len() == 20).await;
+    let wanted: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    assert_eq!(*seen.lock(), wanted);
+    consumer.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_what_a_transaction_commits_is_seen() -> Outcome {
+    let real = real::start().await;
+    let client = Client::new(&real.address)?;
+    client.producer("p").send(Message::new("t", "plain")).await?;
+    let producer = client.transaction_producer("tx", |_| Decision::Unknown);
+    for (body, decision) in [("yes", Decision::Commit), ("no", Decision::Rollback), ("?", Decision::Unknown)]
+    {
+        producer.send(Message::new("t", body), |_| async move { decision }).await?;
+    }
+    let wanted: BTreeSet<String> = ["plain", "yes"].map(String::from).into();
+    for _ in 0..200 {
+        if all(&client, "t").await? == wanted {
+            break;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(all(&client, "t").await?, wanted);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_delayed_message_comes_late_and_a_failed_one_again() -> Outcome {
+    let real = real::start().await;
+    let client = Client::new(&real.address)?;
+    let producer = client.producer("p");
+    producer.send(Message::new("t", "now")).await?;
+    let sent = std::time::Instant::now();
+    producer.send(Message::new("t", "later").delay_level(1)).await?;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let heard = seen.clone();
+    let consumer = client
+        .push_consumer("c")
+        .subscribe("t", "*")
+        .from(From::First)
+        .start(move |messages| {
+            let body = String::from_utf8_lossy(&messages[0].body).into_owned();
+            let again = messages[0].reconsume_times > 0;
+            heard.lock().push((body.clone(), messages[0].reconsume_times, sent.elapsed()));
+            async move { if body == "now" && !again { Consumed::Later } else { Consumed::Done } }
+        })
+        .await?;
+    until(30, || seen.lock().len() == 3).await;
+    let seen = seen.lock().clone();
+    let later = seen.iter().find(|(body, ..)| body == "later").unwrap();
+    assert!((1000..2000).contains(&later.2.as_millis()), "{later:?}");
+    let again = seen.iter().find(|(_, times, _)| *times == 1).unwrap();
+    assert_eq!(again.0, "now");
+    assert!(again.2.as_secs() >= 10, "{again:?}");
+    consumer.stop().await;
+    Ok(())
+}
