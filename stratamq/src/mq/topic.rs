@@ -80,8 +80,15 @@ async fn list(at: &Where, admin: &Admin, all: bool) -> Outcome {
             || topic.starts_with("RMQ_SYS_")
             || topic.starts_with("rmq_sys_")
             || brokers.iter().any(|broker| topic.starts_with(broker.as_str()))
-            || ["TBW102", "SELF_TEST_TOPIC", "OFFSET_MOVED_EVENT", "BenchmarkTest", "SCHEDULE_TOPIC_XXXX"]
-                .contains(&topic)
+            || [
+                "TBW102",
+                "TRANS_CHECK_MAX_TIME_TOPIC",
+                "SELF_TEST_TOPIC",
+                "OFFSET_MOVED_EVENT",
+                "BenchmarkTest",
+                "SCHEDULE_TOPIC_XXXX",
+            ]
+            .contains(&topic)
     };
     let topics = topics.into_iter().filter(|topic| all || !system(topic));
     let rows: Vec<_> = topics.map(|topic| [topic]).collect();
