@@ -19,7 +19,6 @@ use protocol::remoting::code::{request, response};
 use tokio::net::TcpListener;
 
 pub struct Real {
-    pub served: Arc<Served>,
     pub address: String,
     _server: Server,
     _listening: Listening,
@@ -46,10 +45,10 @@ pub async fn start() -> Real {
     let logs = MemoryLogs::new(Limits::default());
     let clock = Arc::new(SystemClock::new());
     let served = Served::open("DefaultCluster".into(), settings, &logs, clock).await.unwrap();
-    let front = Front { door: served.door(), served: served.clone(), address: address.to_string() };
+    let front = Front { door: served.door(), served, address: address.to_string() };
     let server = Server::new(Arc::new(front), remoting::Settings::default());
     let listening = server.listen(listener).unwrap();
-    Real { served, address: address.to_string(), _server: server, _listening: listening }
+    Real { address: address.to_string(), _server: server, _listening: listening }
 }
 
 impl Front {
