@@ -237,16 +237,18 @@ impl Vb {
         }
     }
 
-    /// Fires what an event let go.
+    /// Fires what an event let go; what that sends leaves in one write per connection.
     fn fire(&self, released: core::Released) {
-        if !released.grown.is_empty()
-            && let Some(me) = self.me.upgrade()
-        {
-            self.watcher.visible(&me, &released.grown);
-        }
-        for (effect, outcome) in released.effects {
-            effect.fire(outcome);
-        }
+        net::gather(|| {
+            if !released.grown.is_empty()
+                && let Some(me) = self.me.upgrade()
+            {
+                self.watcher.visible(&me, &released.grown);
+            }
+            for (effect, outcome) in released.effects {
+                effect.fire(outcome);
+            }
+        });
     }
 
     fn progressed(&self, progress: &Progress) {
