@@ -233,8 +233,8 @@ async fn settings_are_changed_for_good() {
     assert_eq!(admin.ask(update("autoCreateTopicEnable=false\nmessageDelayLevel=1s 2s\n")).await.code, 0);
     let wrong = admin.ask(update("maxMessageSize=1000\nautoCreateTopicEnable=perhaps\n")).await;
     assert!(wrong.code == 1 && wrong.remark.is_some_and(|text| text.contains("true or false")));
-    let ignored = admin.ask(update("flushDiskType=SYNC_FLUSH\n")).await;
-    assert!(ignored.code == 0 && ignored.remark.is_some_and(|text| text.contains("flushDiskType")));
+    let ignored = admin.ask(update("haListenPort=10912\n")).await;
+    assert!(ignored.code == 0 && ignored.remark.is_some_and(|text| text.contains("haListenPort")));
     assert_eq!(admin.ask(update("\n")).await.code, 1);
     owner.served.close().await.unwrap();
     let owner = world.open().await;
