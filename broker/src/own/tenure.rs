@@ -40,9 +40,8 @@ impl Tenure {
     pub async fn run(self) -> (u32, Left) {
         let left = match self.begin().await {
             Ok((served, doors)) => {
-                let left = self.serve(&served, doors).await;
-                self.shared.serving.lock().remove(&self.vb);
-                left
+                let _ends_with_it = Leaving { shared: &self.shared, vb: self.vb, served: &served };
+                self.serve(&served, doors).await
             }
             Err(error) => {
                 sleep(PAUSE).await;
@@ -97,6 +96,20 @@ impl Tenure {
             (Ok(Err(error)), Why::All) => Left::Failed(error),
             (Err(_), Why::All) => Left::Slow,
         }
+    }
+}
+
+/// However a tenure ends, its virtual broker does nothing more in this process.
+struct Leaving<'a> {
+    shared: &'a Shared,
+    vb: u32,
+    served: &'a Arc<Served>,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.served.abandon();
+        self.shared.serving.lock().remove(&self.vb);
     }
 }
 
