@@ -103,8 +103,6 @@ bugs! {
     HalvesNotReplayed,
     /// A half message that was decided can be decided again.
     DecisionForgotten,
-    /// An owner that was silent for long answers from what it knew then.
-    StaleOwnerAnswers,
     /// A consumer is told that its commit holds before it is in the log.
     CommitConfirmedEarly,
 }
