@@ -200,7 +200,7 @@ impl Board {
             let table = offer.served.topic_table();
             let now = (conn.id(), table.data_version);
             let same = told.get(&vb) == Some(&now);
-            if same && !due || same && self.remembers(&conn, &offer, &table).await? {
+            if same && (!due || self.remembers(&conn, &offer, &table).await?) {
                 continue;
             }
             told.remove(&vb);

@@ -88,7 +88,7 @@ async fn a_broker_serves_everything_that_nobody_owns_and_says_so() {
     ready(&broker, 2).await;
     for (vb, serving) in broker.serving() {
         let address = format!("127.0.0.1:{}", serving.port);
-        assert_eq!(world.addresses(&vb_name(vb)).await, [address.clone()]);
+        assert_eq!(world.addresses(&vb_name(vb)).await, std::slice::from_ref(&address));
         let request = Command::request(ask::GET_MAX_OFFSET).with("topic", vb_name(vb)).with("queueId", 0);
         let reply = world.ask(address.parse().unwrap(), request).await;
         assert_eq!((reply.code, reply.fields.get("offset")), (response::SUCCESS, Some("0")));

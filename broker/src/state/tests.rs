@@ -75,8 +75,7 @@ fn a_deleted_group_keeps_its_offsets_unless_they_were_to_go() {
 
 #[test]
 fn an_override_goes_back_to_what_was_configured() {
-    let mut configured = Settings::default();
-    configured.auto_create_topic = false;
+    let configured = Settings { auto_create_topic: false, ..Settings::default() };
     let mut state = State::new(configured);
     let set = |value: Option<&str>| Change::Setting {
         key: "autoCreateTopicEnable".into(),

@@ -1,6 +1,7 @@
 //! A member of a group: what it wants, and which queues it has.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -189,10 +190,9 @@ impl Group {
             let lost: Vec<Arc<Feed>> = lost.iter().filter_map(|queue| feeds.remove(queue)).collect();
             let mut gained = Vec::new();
             for queue in queues {
-                if !feeds.contains_key(&queue) {
-                    let feed = Feed::new(queue.clone(), subscription.clone());
-                    feeds.insert(queue, feed.clone());
-                    gained.push(feed);
+                if let Entry::Vacant(place) = feeds.entry(queue) {
+                    let feed = Feed::new(place.key().clone(), subscription.clone());
+                    gained.push(place.insert(feed).clone());
                 }
             }
             (lost, gained)

@@ -31,7 +31,7 @@ pub enum Command {
     Read(Box<sequential::Read>),
     /// Send and receive messages, on StrataMQ and on Apache RocketMQ alike
     #[command(subcommand)]
-    Mq(mq::Command),
+    Mq(Box<mq::Command>),
 }
 
 /// Most of an open loop's backlog waits in the client: it must take it.
@@ -48,6 +48,6 @@ pub async fn run(command: Command) -> Outcome {
     match command {
         Command::Ledger(arguments) => arguments.run().await,
         Command::Read(arguments) => arguments.run().await,
-        Command::Mq(command) => mq::run(command).await,
+        Command::Mq(command) => mq::run(*command).await,
     }
 }

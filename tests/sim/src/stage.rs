@@ -244,7 +244,7 @@ impl Actor {
         let options = ReadOptions { fence: fencing.then_some(layout.key), ..ReadOptions::default() };
         for entry in (0..=remains.next.0).map(EntryId) {
             for bookie in layout.replicas(entry) {
-                let read = Request::Read { ledger: layout.ledger, entry, options: options.clone() };
+                let read = Request::Read { ledger: layout.ledger, entry, options };
                 let _ = ask(&*self.peer.bookies, bookie, read).await;
             }
         }

@@ -44,9 +44,7 @@ async fn sends_are_refused_with_rocketmqs_codes() {
 #[tokio::test(start_paused = true)]
 async fn no_topic_is_made_where_that_is_switched_off() {
     let world = World::new();
-    let mut settings = Settings::default();
-    settings.auto_create_topic = false;
-    settings.auto_create_group = false;
+    let settings = Settings { auto_create_topic: false, auto_create_group: false, ..Settings::default() };
     let owner = world.open_with(settings).await;
     let client = owner.client();
     assert_eq!(client.publish("t", 0, "", "x").await.code, 17);

@@ -50,7 +50,7 @@ const LETTERS: Names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "
 /// The values of a request's fields, in the order of [`Send`]; each field is looked at once. Which names it uses is
 /// told by the topic's, not by the code: whoever sends the old code with letters, or a new one with long names, is
 /// understood too.
-fn values<'a>(request: &'a Command) -> (&'static Names, [Option<&'a str>; 14]) {
+fn values(request: &Command) -> (&'static Names, [Option<&str>; 14]) {
     let (mut short, mut long) = ([None; 14], [None; 14]);
     for (name, value) in request.fields.iter() {
         let (place, values) = match name.as_bytes() {

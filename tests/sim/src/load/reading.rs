@@ -146,6 +146,6 @@ async fn missing_copy_of(
             ));
         }
     }
-    let few = repair && copies < layout.quorums.ack() as usize;
+    let few = repair && copies < layout.quorums.ack();
     few.then(|| (entry, format!("{copies} of its bookies return it, after all there was to repair")))
 }
