@@ -2,12 +2,13 @@
 //! reading already waits for that, and what was fetched serves all. It has its own memory, and never the core's lock.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ledger::log::{Entry, Log, Position};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::error::Error;
 
@@ -15,7 +16,43 @@ use crate::error::Error;
 const AHEAD: usize = 2 << 20;
 
 /// The entries that were read: who waited for them finds them here, whatever has become of the memory meanwhile.
-type Outcome = Option<Result<Arc<Vec<Entry>>, ledger::Error>>;
+type Outcome = Result<Arc<Vec<Entry>>, ledger::Error>;
+
+/// A read under way. Those who wait are woken in the order in which they came: a watch would choose one by chance, and
+/// no run of the simulation would be like the one before.
+#[derive(Default)]
+struct Reading {
+    outcome: Mutex<Option<Outcome>>,
+    told: Notify,
+}
+
+impl Reading {
+    /// The first outcome counts.
+    fn tell(&self, outcome: Outcome) {
+        self.outcome.lock().get_or_insert(outcome);
+        self.told.notify_waiters();
+    }
+
+    async fn wait(&self) -> Outcome {
+        loop {
+            let mut told = pin!(self.told.notified());
+            told.as_mut().enable();
+            if let Some(outcome) = self.outcome.lock().clone() {
+                return outcome;
+            }
+            told.await;
+        }
+    }
+}
+
+/// Whoever reads for others: dropped, they are told that nothing comes of it.
+struct Done(Arc<Reading>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.0.tell(Err(ledger::Error::Unavailable("a read was given up".into())));
+    }
+}
 
 pub struct Fetch {
     log: Arc<dyn Log>,
@@ -31,7 +68,7 @@ struct Fetched {
     bytes: usize,
     budget: usize,
     /// Reads under way, by where they begin: up to where, and what becomes of them.
-    reads: BTreeMap<u64, (u64, watch::Receiver<Outcome>)>,
+    reads: BTreeMap<u64, (u64, Arc<Reading>)>,
 }
 
 impl Fetched {
@@ -40,7 +77,7 @@ impl Fetched {
         (position < base + body.len() as u64).then(|| (base, body.clone()))
     }
 
-    fn under_way(&self, position: u64) -> Option<watch::Receiver<Outcome>> {
+    fn under_way(&self, position: u64) -> Option<Arc<Reading>> {
         let (_, (end, outcome)) = self.reads.range(..=position).next_back()?;
         (position < *end).then(|| outcome.clone())
     }
@@ -74,7 +111,7 @@ impl Fetch {
     pub async fn entry(&self, position: u64, onward: bool) -> Result<(u64, Bytes), Error> {
         let mut own = false;
         loop {
-            let mut outcome = {
+            let reading = {
                 let mut fetched = self.fetched.lock();
                 if let Some(found) = fetched.containing(position) {
                     if onward {
@@ -90,11 +127,7 @@ impl Fetch {
                     }
                 }
             };
-            let result = outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
-            let entries = match result {
-                Some(entries) => entries?,
-                None => return Err(ledger::Error::Unavailable("a read was given up".into()).into()),
-            };
+            let entries = reading.wait().await?;
             let holds = |entry: &&Entry| entry.position.0 <= position && position < entry.end().0;
             if let Some(entry) = entries.iter().find(holds) {
                 return Ok((entry.position.0, entry.body.clone()));
@@ -121,9 +154,10 @@ impl Fetch {
         }
     }
 
-    fn read(&self, fetched: &mut Fetched, from: u64, max_bytes: usize) -> watch::Receiver<Outcome> {
-        let (done, outcome) = watch::channel(None);
-        fetched.reads.insert(from, (from + max_bytes as u64, outcome.clone()));
+    fn read(&self, fetched: &mut Fetched, from: u64, max_bytes: usize) -> Arc<Reading> {
+        let reading = Arc::<Reading>::default();
+        fetched.reads.insert(from, (from + max_bytes as u64, reading.clone()));
+        let done = Done(reading.clone());
         let (log, all) = (self.log.clone(), self.fetched.clone());
         tokio::spawn(async move {
             let read = log.read(Position(from), max_bytes).await;
@@ -134,8 +168,8 @@ impl Fetch {
                 fetched.put(entry.position.0, entry.body.clone());
             }
             drop(fetched);
-            let _ = done.send(Some(result));
+            done.0.tell(result);
         });
-        outcome
+        reading
     }
 }

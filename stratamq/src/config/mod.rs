@@ -238,6 +238,19 @@ mod tests {
     }
 
     #[test]
+    fn every_default_of_every_role_can_be_set() {
+        fn check<S: Settings + Default>(defaults: &[(&str, &str)]) {
+            for (name, text) in defaults {
+                assert_eq!(S::default().set(name, text), Ok(()), "{name} of {}", S::ROLE);
+            }
+        }
+        check::<BookieSettings>(BookieSettings::DEFAULTS);
+        check::<BrokerSettings>(BrokerSettings::DEFAULTS);
+        check::<NamesrvSettings>(NamesrvSettings::DEFAULTS);
+        check::<StandaloneSettings>(StandaloneSettings::DEFAULTS);
+    }
+
+    #[test]
     fn an_unknown_key_is_refused_with_the_nearest_known_one() {
         assert_eq!(refusal("memroy = '64MB'"), "b.toml: unknown key 'memroy': did you mean 'memory'?");
         assert!(refusal("colour = 'red'").contains("`stratamq config show` lists all keys"));
