@@ -67,7 +67,7 @@ macro_rules! settings {
 
         impl $name {
             #[cfg(test)]
-            const DEFAULTS: &'static [(&'static str, &'static str)] =
+            pub(crate) const DEFAULTS: &'static [(&'static str, &'static str)] =
                 &[$($((stringify!($field), $default),)?)+];
         }
 
