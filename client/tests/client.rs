@@ -1,5 +1,6 @@
 //! What the client does by itself, against a broker in memory.
 
+mod given;
 mod toy;
 
 use std::collections::BTreeSet;
@@ -7,22 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use client::{Client, Consumed, Decision, Error, From, Message, Outcome};
+use client::{Client, Consumed, Decision, Error, Message, Outcome};
 use parking_lot::Mutex;
 use protocol::remoting::Command;
 use protocol::remoting::code::request;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-const SOON: Duration = Duration::from_secs(10);
+use given::{member, send_numbers, until};
 
-async fn until(mut done: impl FnMut() -> bool) {
-    let waiting = async {
-        while !done() {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    assert!(timeout(SOON, waiting).await.is_ok(), "it did not happen in time");
-}
+const SOON: u64 = 10;
 
 #[tokio::test]
 async fn messages_are_sent_pulled_and_committed() -> Outcome {
@@ -97,15 +91,10 @@ async fn a_push_consumer_gets_all_commits_and_leaves() -> Outcome {
     let (toy, _server, _listening, address) = toy::start().await;
     let client = Client::new(&address)?;
     let producer = client.producer("p");
-    for number in 0..50 {
-        producer.send(Message::new("t", format!("{number}"))).await?;
-    }
+    send_numbers(&producer, 0..50).await?;
     let seen = Arc::new(Mutex::new(BTreeSet::new()));
     let heard = seen.clone();
-    let consumer = client
-        .push_consumer("c")
-        .subscribe("t", "*")
-        .from(From::First)
+    let consumer = member(&client)
         .start(move |messages| {
             let heard = heard.clone();
             async move {
@@ -114,11 +103,9 @@ async fn a_push_consumer_gets_all_commits_and_leaves() -> Outcome {
             }
         })
         .await?;
-    until(|| seen.lock().len() == 50).await;
-    for number in 50..60 {
-        producer.send(Message::new("t", format!("{number}"))).await?;
-    }
-    until(|| seen.lock().len() == 60).await;
+    until(SOON, || seen.lock().len() == 50).await;
+    send_numbers(&producer, 50..60).await?;
+    until(SOON, || seen.lock().len() == 60).await;
     let twice = client.push_consumer("c").subscribe("t", "*").start(|_| async { Consumed::Done }).await;
     assert!(matches!(twice.err(), Some(Error::Usage(_))));
     consumer.stop().await;
@@ -134,10 +121,7 @@ async fn what_is_not_done_comes_again() -> Outcome {
     client.producer("p").send(Message::new("t", "x")).await?;
     let topics = Arc::new(Mutex::new(Vec::new()));
     let heard = topics.clone();
-    let consumer = client
-        .push_consumer("c")
-        .subscribe("t", "*")
-        .from(From::First)
+    let consumer = member(&client)
         .start(move |messages| {
             let heard = heard.clone();
             async move {
@@ -149,7 +133,7 @@ async fn what_is_not_done_comes_again() -> Outcome {
             }
         })
         .await?;
-    until(|| topics.lock().len() == 2).await;
+    until(SOON, || topics.lock().len() == 2).await;
     assert_eq!(*topics.lock(), [("t".to_owned(), 0), ("t".to_owned(), 1)]);
     consumer.stop().await;
     Ok(())
@@ -162,10 +146,7 @@ async fn a_listener_that_panics_has_not_done_it() -> Outcome {
     client.producer("p").send(Message::new("t", "x")).await?;
     let calls = Arc::new(AtomicUsize::new(0));
     let called = calls.clone();
-    let consumer = client
-        .push_consumer("c")
-        .subscribe("t", "*")
-        .from(From::First)
+    let consumer = member(&client)
         .start(move |_| {
             let call = called.fetch_add(1, Ordering::SeqCst);
             async move {
@@ -174,7 +155,7 @@ async fn a_listener_that_panics_has_not_done_it() -> Outcome {
             }
         })
         .await?;
-    until(|| calls.load(Ordering::SeqCst) == 2).await;
+    until(SOON, || calls.load(Ordering::SeqCst) == 2).await;
     consumer.stop().await;
     Ok(())
 }
@@ -187,33 +168,28 @@ async fn members_share_queues_and_take_over_from_one_that_leaves() -> Outcome {
     let mut consumers = Vec::new();
     for (at, client) in [&one, &other].into_iter().enumerate() {
         let counts = counts.clone();
-        let consumer =
-            client.push_consumer("c").subscribe("t", "*").from(From::First).start(move |messages| {
-                let counts = counts.clone();
-                async move {
-                    counts[at].fetch_add(messages.len(), Ordering::SeqCst);
-                    Consumed::Done
-                }
-            });
+        let consumer = member(client).start(move |messages| {
+            let counts = counts.clone();
+            async move {
+                counts[at].fetch_add(messages.len(), Ordering::SeqCst);
+                Consumed::Done
+            }
+        });
         consumers.push(consumer.await?);
     }
     assert_eq!(toy.members("c"), 2);
     // Both know of each other once the notices have arrived.
     sleep(Duration::from_millis(300)).await;
     let producer = one.producer("p");
-    for number in 0..20 {
-        producer.send(Message::new("t", format!("{number}"))).await?;
-    }
+    send_numbers(&producer, 0..20).await?;
     let both =
         |counts: &[AtomicUsize; 2]| counts.iter().map(|count| count.load(Ordering::SeqCst)).sum::<usize>();
-    until(|| both(&counts) >= 20).await;
+    until(SOON, || both(&counts) >= 20).await;
     assert!(counts.iter().all(|count| count.load(Ordering::SeqCst) > 0));
     consumers.remove(0).stop().await;
     let before = counts[0].load(Ordering::SeqCst);
-    for number in 20..40 {
-        producer.send(Message::new("t", format!("{number}"))).await?;
-    }
-    until(|| both(&counts) >= 40).await;
+    send_numbers(&producer, 20..40).await?;
+    until(SOON, || both(&counts) >= 40).await;
     assert_eq!(counts[0].load(Ordering::SeqCst), before);
     consumers.remove(0).stop().await;
     Ok(())
@@ -229,10 +205,7 @@ async fn in_order_a_message_holds_up_those_behind_it() -> Outcome {
     }
     let seen = Arc::new(Mutex::new(Vec::new()));
     let heard = seen.clone();
-    let consumer = client
-        .push_consumer("c")
-        .subscribe("t", "*")
-        .from(From::First)
+    let consumer = member(&client)
         .in_order()
         .start(move |messages| {
             let heard = heard.clone();
@@ -245,7 +218,7 @@ async fn in_order_a_message_holds_up_those_behind_it() -> Outcome {
             }
         })
         .await?;
-    until(|| seen.lock().len() == 7).await;
+    until(SOON, || seen.lock().len() == 7).await;
     assert_eq!(*seen.lock(), ["0", "1", "1", "2", "3", "4", "5"]);
     consumer.stop().await;
     Ok(())
@@ -259,18 +232,15 @@ async fn broadcast_gives_every_member_all_messages() -> Outcome {
     let mut consumers = Vec::new();
     for client in [&one, &other] {
         let count = count.clone();
-        let consumer =
-            client.push_consumer("c").subscribe("t", "*").from(From::First).broadcast().start(move |_| {
-                count.fetch_add(1, Ordering::SeqCst);
-                async { Consumed::Done }
-            });
+        let consumer = member(client).broadcast().start(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            async { Consumed::Done }
+        });
         consumers.push(consumer.await?);
     }
     let producer = one.producer("p");
-    for number in 0..10 {
-        producer.send(Message::new("t", format!("{number}"))).await?;
-    }
-    until(|| count.load(Ordering::SeqCst) == 20).await;
+    send_numbers(&producer, 0..10).await?;
+    until(SOON, || count.load(Ordering::SeqCst) == 20).await;
     for consumer in consumers {
         consumer.stop().await;
     }
@@ -288,9 +258,9 @@ async fn transactions_are_decided_and_checks_answered() -> Outcome {
     let (_, decision) =
         producer.send(Message::new("t", "x").key("yes"), |_| async { Decision::Rollback }).await?;
     assert_eq!(decision, Decision::Rollback);
-    until(|| toy.state.lock().decided.len() == 1).await;
+    until(SOON, || toy.state.lock().decided.len() == 1).await;
     producer.send(Message::new("t", "y").key("yes"), |_| async { Decision::Unknown }).await?;
-    until(|| toy.state.lock().decided.len() == 2).await;
+    until(SOON, || toy.state.lock().decided.len() == 2).await;
     let (second, half) = toy.state.lock().halves[1].clone();
     let check = Command::one_way(request::CHECK_TRANSACTION_STATE)
         .with("commitLogOffset", second)
@@ -299,7 +269,7 @@ async fn transactions_are_decided_and_checks_answered() -> Outcome {
     assert_eq!(server.connections(), 1);
     let asking = toy.state.lock().asked_by.clone().unwrap();
     assert!(asking.tell(check));
-    until(|| toy.state.lock().decided.len() == 3).await;
+    until(SOON, || toy.state.lock().decided.len() == 3).await;
     let decided = toy.state.lock().decided.clone();
     assert_eq!(decided, [(0, 12, false), (second, 0, false), (second, 8, true)]);
     let delayed = producer.send(Message::new("t", "x").delay_level(1), |_| async { Decision::Commit }).await;

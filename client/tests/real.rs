@@ -1,5 +1,6 @@
 //! The client against a virtual broker of ours, over TCP.
 
+mod given;
 #[path = "real/mod.rs"]
 mod real;
 
@@ -8,18 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use client::{Client, Consumed, Decision, From, Message, Outcome};
+use client::{Client, Consumed, Decision, Message, Outcome};
 use parking_lot::Mutex;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-async fn until(seconds: u64, mut done: impl FnMut() -> bool) {
-    let waiting = async {
-        while !done() {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    assert!(timeout(Duration::from_secs(seconds), waiting).await.is_ok(), "it did not happen in time");
-}
+use given::{member, send_numbers, until};
 
 async fn all(client: &Client, topic: &str) -> Outcome<BTreeSet<String>> {
     let consumer = client.pull_consumer("reader");
@@ -95,21 +89,16 @@ async fn members_consume_and_take_over_and_offsets_stay() -> Outcome {
     let mut consumers = Vec::new();
     for client in [&one, &other] {
         let seen = seen.clone();
-        let consumer =
-            client.push_consumer("c").subscribe("t", "*").from(From::First).start(move |messages| {
-                seen.lock().extend(messages.iter().map(|one| one.body.clone()));
-                async { Consumed::Done }
-            });
+        let consumer = member(client).start(move |messages| {
+            seen.lock().extend(messages.iter().map(|one| one.body.clone()));
+            async { Consumed::Done }
+        });
         consumers.push(consumer.await?);
     }
-    for number in 1..100 {
-        producer.send(Message::new("t", format!("{number}"))).await?;
-    }
+    send_numbers(&producer, 1..100).await?;
     until(20, || seen.lock().len() == 100).await;
     consumers.remove(0).stop().await;
-    for number in 100..200 {
-        producer.send(Message::new("t", format!("{number}"))).await?;
-    }
+    send_numbers(&producer, 100..200).await?;
     until(30, || seen.lock().len() == 200).await;
     consumers.remove(0).stop().await;
     let reader = one.pull_consumer("c");
@@ -131,10 +120,7 @@ async fn in_order_under_a_lock() -> Outcome {
     }
     let seen = Arc::new(Mutex::new(Vec::new()));
     let heard = seen.clone();
-    let consumer = client
-        .push_consumer("c")
-        .subscribe("t", "*")
-        .from(From::First)
+    let consumer = member(&client)
         .in_order()
         .start(move |messages| {
             heard.lock().extend(messages.iter().map(|one| String::from_utf8_lossy(&one.body).into_owned()));
@@ -179,10 +165,7 @@ async fn a_delayed_message_comes_late_and_a_failed_one_again() -> Outcome {
     producer.send(Message::new("t", "later").delay_level(1)).await?;
     let seen = Arc::new(Mutex::new(Vec::new()));
     let heard = seen.clone();
-    let consumer = client
-        .push_consumer("c")
-        .subscribe("t", "*")
-        .from(From::First)
+    let consumer = member(&client)
         .start(move |messages| {
             let body = String::from_utf8_lossy(&messages[0].body).into_owned();
             let again = messages[0].reconsume_times > 0;

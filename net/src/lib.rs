@@ -7,6 +7,7 @@
 //! * [`gather`] — waking, and writing, once for many replies.
 //! * [`http`] — metrics, health and readiness; [`metrics`] — what /metrics tells.
 
+mod allowance;
 mod budget;
 pub mod client;
 mod complaints;

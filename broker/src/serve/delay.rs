@@ -164,18 +164,7 @@ fn one(
     };
     let seen = Seen::of(&text);
     let keys = seen.key_hashes(&place.topic.name);
-    let parts = Parts {
-        body: &message.body,
-        properties: &text,
-        more: &[],
-        flag: message.flag,
-        sys_flag: message.sys_flag,
-        born_time: message.born_time,
-        born_host: message.born_host,
-        reconsume_times: message.reconsume_times,
-        prepared_offset: message.prepared_offset,
-        keys: &keys,
-    };
+    let parts = Parts::again(&message, &text, &keys);
     let pieces = Pieces::of(&place, &parts);
     core.stage(&[record(&place, &parts, &pieces), Record::Change(&delivered)], now)?;
     Ok(())

@@ -217,16 +217,9 @@ fn put(
     let seen = Seen::of(text);
     let keys = if place.waits() { Vec::new() } else { seen.key_hashes(&place.topic.name) };
     let parts = Parts {
-        body: &message.body,
-        properties: text,
-        more: &[],
-        flag: message.flag,
         sys_flag: message.sys_flag & !sys_flag::TRANSACTION | sys_flag::COMMIT,
-        born_time: message.born_time,
-        born_host: message.born_host,
-        reconsume_times: message.reconsume_times,
         prepared_offset: half.offset as i64,
-        keys: &keys,
+        ..Parts::again(message, text, &keys)
     };
     let pieces = Pieces::of(place, &parts);
     let decided = Change::Decided { half: half.offset };

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use protocol::message::stored::Message;
 use protocol::remoting::code::response;
 
 use super::answer::{Refusal, refuse};
@@ -83,6 +84,24 @@ pub(super) struct Parts<'a> {
     pub reconsume_times: i32,
     pub prepared_offset: i64,
     pub keys: &'a [u64],
+}
+
+impl<'a> Parts<'a> {
+    /// A message that is stored already, with other properties.
+    pub fn again(message: &'a Message, properties: &'a str, keys: &'a [u64]) -> Parts<'a> {
+        Parts {
+            body: &message.body,
+            properties,
+            more: &[],
+            flag: message.flag,
+            sys_flag: message.sys_flag,
+            born_time: message.born_time,
+            born_host: message.born_host,
+            reconsume_times: message.reconsume_times,
+            prepared_offset: message.prepared_offset,
+            keys,
+        }
+    }
 }
 
 /// Pieces of properties: four for each that is added, and the text that came.

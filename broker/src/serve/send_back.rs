@@ -129,16 +129,9 @@ fn put<'a>(served: &'a Served, failed: &Failed, message: &Message) -> Result<Loc
     };
     let keys = if place.waits() { Vec::new() } else { seen.key_hashes(&topic.name) };
     let parts = Parts {
-        body: &message.body,
-        properties: &text,
-        more: &[],
-        flag: message.flag,
-        sys_flag: message.sys_flag,
-        born_time: message.born_time,
-        born_host: message.born_host,
         reconsume_times: message.reconsume_times.saturating_add(1),
         prepared_offset: 0,
-        keys: &keys,
+        ..Parts::again(message, &text, &keys)
     };
     let pieces = Pieces::of(&place, &parts);
     pieces.check()?;

@@ -12,12 +12,11 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, Sleep};
 
 use super::connection::{Connection, Look, Phase};
+use crate::allowance::Allowance;
 use crate::gather;
 use crate::pipe::Flushed;
-use crate::receive::{FIRST, Read, Receive};
+use crate::receive::{Read, Receive};
 
-/// What a connection reads at a time while there is no memory for what it usually reads.
-const LITTLE: usize = 8 * 1024;
 /// How long a frame may take while frames that are not whole keep others out.
 const HURRY: Duration = Duration::from_secs(1);
 /// A TLS handshake begins with this byte.
@@ -51,7 +50,7 @@ pub(super) async fn run(conn: Arc<Connection>, read: OwnedReadHalf) {
     let mut session = Session {
         receive: Receive::new(read, conn.shared.settings.max_frame),
         conn: &conn,
-        charged: 0,
+        allowance: Allowance::default(),
         left: false,
         begun: None,
         stuck: None,
@@ -66,7 +65,7 @@ pub(super) async fn run(conn: Arc<Connection>, read: OwnedReadHalf) {
         Err(end) => conn.shared.complaints.log(conn.peer(), end),
     }
     session.receive.shut();
-    session.charge(0);
+    session.allowance.give_up(&conn.shared.budget);
     conn.abandon();
     gather(|| conn.shared.handler.closed(&conn));
 }
@@ -74,8 +73,7 @@ pub(super) async fn run(conn: Arc<Connection>, read: OwnedReadHalf) {
 struct Session<'a> {
     receive: Receive,
     conn: &'a Arc<Connection>,
-    /// Bytes of the receive buffer that are counted.
-    charged: usize,
+    allowance: Allowance,
     /// Whole frames may be left in the receive buffer, because too much was unsent to take them in.
     left: bool,
     /// When the frame began that is not whole.
@@ -117,7 +115,7 @@ impl Session<'_> {
                 biased;
                 ready = self.receive.ready(), if reads => {
                     ready?;
-                    match self.pay() {
+                    match self.allowance.pay(&conn.shared.budget, &self.receive) {
                         None => poor = true,
                         Some(room) => self.read(room)?,
                     }
@@ -128,32 +126,6 @@ impl Session<'_> {
                 () = &mut self.alarm.sleep => self.ring(blocked)?,
             }
         }
-    }
-
-    /// Counts the room for the next read, a little at least: the more frames can be completed, the more is freed.
-    /// `None`: all connections together hold too much.
-    fn pay(&mut self) -> Option<usize> {
-        let budget = &self.conn.shared.budget;
-        let usual = self.receive.room();
-        // What every connection may hold anyway is not asked for: small requests pass whatever else is going on.
-        let free = FIRST.saturating_sub(self.receive.partial().len());
-        let fits = |room: &usize| budget.try_take(room.saturating_sub(FIRST));
-        let Some(room) = [usual, usual.min(LITTLE)].into_iter().find(fits) else {
-            return (free > 0).then_some(free);
-        };
-        let more = room.saturating_sub(FIRST);
-        budget.receiving(self.charged, self.charged + more);
-        self.charged += more;
-        budget.pass_on();
-        Some(room)
-    }
-
-    /// Counts `bytes` for the receive buffer from now on.
-    fn charge(&mut self, bytes: usize) {
-        let budget = &self.conn.shared.budget;
-        budget.receiving(self.charged, bytes);
-        budget.take(bytes);
-        budget.give(std::mem::replace(&mut self.charged, bytes));
     }
 
     fn read(&mut self, room: usize) -> Result<(), End> {
@@ -177,7 +149,7 @@ impl Session<'_> {
         let partial = !self.receive.partial().is_empty();
         self.begun = if partial && !self.left { self.begun.or(Some(self.heard)) } else { None };
         self.receive.shrink();
-        self.charge(self.receive.held().saturating_sub(FIRST));
+        self.allowance.settle(&self.conn.shared.budget, &self.receive);
         result
     }
 

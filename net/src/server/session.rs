@@ -14,13 +14,11 @@ use tokio::time::Instant;
 
 use super::conn::{Conn, Phase};
 use super::intake::Intake;
+use crate::allowance::Allowance;
 use crate::gather;
 use crate::pipe::Flushed;
-use crate::receive::{FIRST, Read, Receive};
+use crate::receive::{Read, Receive};
 use crate::service::Pressure;
-
-/// What a connection reads at a time while there is no memory for what it usually reads.
-const LITTLE: usize = 8 * 1024;
 
 /// How long a frame may take to be whole while frames that are not whole keep others out; ten times as long if it
 /// holds little.
@@ -51,7 +49,7 @@ pub(super) async fn run(conn: Arc<Conn>, read: OwnedReadHalf, peer: SocketAddr, 
         receive: Receive::new(read, MAX_FRAME),
         intake: Intake::new(),
         conn: &conn,
-        charged: 0,
+        allowance: Allowance::default(),
         left: false,
         begun: None,
         stuck: None,
@@ -61,7 +59,7 @@ pub(super) async fn run(conn: Arc<Conn>, read: OwnedReadHalf, peer: SocketAddr, 
         Err(End::Io(error)) => tracing::debug!("{peer}: broken: {error}"),
         Err(end) => conn.shared.complain(peer, end),
     }
-    session.charge(0);
+    session.allowance.give_up(&conn.shared.budget);
     conn.abandon();
     conn.shared.closed(slot);
 }
@@ -70,8 +68,7 @@ struct Session<'a> {
     receive: Receive,
     intake: Intake,
     conn: &'a Arc<Conn>,
-    /// Bytes of the receive buffer that are counted.
-    charged: usize,
+    allowance: Allowance,
     /// Whole frames may be left in the receive buffer, because too much was held to take them in.
     left: bool,
     /// When the frame began that is not whole.
@@ -103,7 +100,7 @@ impl Session<'_> {
                 biased;
                 ready = self.receive.ready(), if reads => {
                     ready?;
-                    match self.pay() {
+                    match self.allowance.pay(&conn.shared.budget, &self.receive) {
                         None => poor = true,
                         Some(room) => {
                             if self.read(room)? == Pressure::Full {
@@ -125,31 +122,6 @@ impl Session<'_> {
         }
     }
 
-    /// Counts the room for the next read, a little at least: the more frames can be completed, the more is freed.
-    /// `None`: all connections together hold too much.
-    fn pay(&mut self) -> Option<usize> {
-        let budget = &self.conn.shared.budget;
-        let usual = self.receive.room();
-        // What every connection may hold anyway is not asked for: small requests pass whatever else is going on.
-        let free = FIRST.saturating_sub(self.receive.partial().len());
-        let room =
-            [usual, usual.min(LITTLE)].into_iter().find(|room| budget.try_take(room.saturating_sub(FIRST)));
-        let Some(room) = room else { return (free > 0).then_some(free) };
-        let more = room.saturating_sub(FIRST);
-        budget.receiving(self.charged, self.charged + more);
-        self.charged += more;
-        budget.pass_on();
-        Some(room)
-    }
-
-    /// Counts `bytes` for the receive buffer from now on.
-    fn charge(&mut self, bytes: usize) {
-        let budget = &self.conn.shared.budget;
-        budget.receiving(self.charged, bytes);
-        budget.take(bytes);
-        budget.give(std::mem::replace(&mut self.charged, bytes));
-    }
-
     fn read(&mut self, room: usize) -> Result<Pressure, End> {
         match self.receive.read(room)? {
             Read::Some => {}
@@ -169,7 +141,7 @@ impl Session<'_> {
             _ => self.begun.or_else(|| Some(Instant::now())),
         };
         self.receive.shrink();
-        self.charge(self.receive.held().saturating_sub(FIRST));
+        self.allowance.settle(&self.conn.shared.budget, &self.receive);
         if self.intake.batch.is_empty() {
             return Ok(Pressure::Room);
         }
