@@ -21,7 +21,6 @@ mod topics;
 
 use std::sync::Arc;
 
-use parking_lot::MutexGuard;
 use protocol::remoting::Command;
 use protocol::remoting::code::request as code;
 use protocol::remoting::code::response;
@@ -31,7 +30,7 @@ use crate::serve::Served;
 use crate::serve::answer::{Answer, Refusal, refuse};
 use crate::serve::offsets::moved;
 use crate::state::{Change, Topic};
-use crate::vb::{Core, Effect, Now, Outcome, Record};
+use crate::vb::{Core, CoreGuard, Effect, Now, Outcome, Record};
 
 pub use rates::Rates;
 pub(crate) use rates::watch;
@@ -81,7 +80,7 @@ pub(crate) fn dispatch(served: &Arc<Served>, request: &Command, answer: Answer) 
 }
 
 /// Answers once everything that was staged is acknowledged. The virtual broker MUST be driven afterwards.
-fn when_settled(mut core: MutexGuard<'_, Core>, now: Now, answer: Answer, reply: Command) {
+fn when_settled(mut core: CoreGuard<'_>, now: Now, answer: Answer, reply: Command) {
     if core.acknowledged() >= core.staged() {
         drop(core);
         return answer.reply(reply);

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::MutexGuard;
 use protocol::message::{Batched, batch, sys_flag};
 use protocol::remoting::Command;
 use protocol::remoting::code::response;
@@ -22,7 +21,7 @@ use super::properties::{
 };
 use super::put::{Parts, Pieces, Place, record};
 use crate::state::Flush;
-use crate::vb::{Core, Effect, Now, Outcome, Record};
+use crate::vb::{Core, CoreGuard, Effect, Now, Outcome, Record};
 use reply::Sent;
 use target::Target;
 
@@ -52,7 +51,7 @@ fn store<'a>(
     served: &'a Served,
     request: &Command,
     from: SocketAddr,
-) -> Result<(MutexGuard<'a, Core>, Sent, Now), Refusal> {
+) -> Result<(CoreGuard<'a>, Sent, Now), Refusal> {
     let send = Send::read(request)?;
     let batched = if send.batch { inner(&send, &request.body)? } else { Vec::new() };
     let now = served.vb.now();

@@ -106,7 +106,7 @@ fn store(served: &Arc<Served>, failed: &Failed, message: &Message, answer: Answe
     }
 }
 
-type Locked<'a> = (parking_lot::MutexGuard<'a, crate::vb::Core>, crate::vb::Now);
+type Locked<'a> = (crate::vb::CoreGuard<'a>, crate::vb::Now);
 
 fn put<'a>(served: &'a Served, failed: &Failed, message: &Message) -> Result<Locked<'a>, Refusal> {
     let now = served.vb.now();

@@ -7,6 +7,7 @@
 //! * [`tail`] — the newest entries, kept as they were appended.
 //! * [`read`], [`fetch`] — messages and rows that are elsewhere.
 //! * [`keeping`] — checkpoints, merges, retention.
+//! * [`lock`] — the machine's lock.
 //! * [`clock`] — time, from outside.
 //!
 //! Whoever has a record stages it under the lock, lets go of it and calls [`Vb::drive`]: there is no task between a
@@ -16,6 +17,7 @@ pub mod clock;
 pub mod core;
 mod fetch;
 mod keeping;
+mod lock;
 pub mod read;
 pub mod record;
 mod recover;
@@ -28,7 +30,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ledger::log::{self, Health, Log, LogName, Logs, Progress};
-use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
@@ -37,12 +38,14 @@ use crate::error::Error;
 use crate::state::{Settings, TopicId};
 use clock::Clock;
 use fetch::Fetch;
+use lock::CoreLock;
 use recover::Recovered;
 use replay::Replay;
 
 pub use self::core::{Core, Limits};
 pub use crate::index::{Row, Rows};
 pub use clock::Now;
+pub use lock::CoreGuard;
 pub use read::Bound;
 pub use record::{Effect, NewMessage, Outcome, Placed, Record, Refused, Staged};
 
@@ -74,7 +77,7 @@ pub struct Vb {
     pub name: Arc<str>,
     pub address: SocketAddr,
     epoch: u64,
-    core: Mutex<Core>,
+    core: CoreLock,
     log: Arc<dyn Log>,
     cold: Cold,
     fetch: Fetch,
@@ -135,7 +138,7 @@ impl Vb {
             name: settings.name,
             address: settings.address,
             epoch,
-            core: Mutex::new(core),
+            core: CoreLock::new(core),
             fetch: Fetch::new(log.clone(), limits.read_bytes),
             log,
             cold,
@@ -187,8 +190,10 @@ impl Vb {
         self.clock.now()
     }
 
-    /// Locks the core. MUST be held for a moment only, and never while waiting.
-    pub fn core(&self) -> MutexGuard<'_, Core> {
+    /// Locks the core. MUST be held for a moment only, and never while waiting; twice in one statement
+    /// panics.
+    #[track_caller]
+    pub fn core(&self) -> CoreGuard<'_> {
         self.core.lock()
     }
 
@@ -197,11 +202,11 @@ impl Vb {
         if !self.needs.ticking.swap(true, Relaxed) {
             self.needs.acknowledgement.notify_one();
         }
-        let mut core = self.core.lock();
+        let mut core = self.core();
         while let Some((base, body)) = core.take(self.clock.now()) {
             drop(core);
             let taken = self.log.append(&[body]);
-            core = self.core.lock();
+            core = self.core();
             match taken {
                 Ok(position) if position.0 == base => core.appended(),
                 Ok(position) => {
@@ -228,7 +233,7 @@ impl Vb {
     /// Nothing more is acknowledged and nothing more is taken; everybody who waits is told, and the watcher once.
     fn end(&self) {
         let mut released = core::Released::default();
-        self.core.lock().end(&mut released);
+        self.core().end(&mut released);
         self.fire(released);
         if !self.over.swap(true, Relaxed)
             && let Some(me) = self.me.upgrade()
@@ -254,7 +259,7 @@ impl Vb {
     fn progressed(&self, progress: &Progress) {
         let mut released = core::Released::default();
         {
-            let mut core = self.core.lock();
+            let mut core = self.core();
             core.stall(match &progress.health {
                 Health::Stalled(why) => Some(why.clone()),
                 Health::Good | Health::Reduced(_) => None,
@@ -310,7 +315,7 @@ async fn tick(vb: Weak<Vb>, needs: Arc<Needs>) {
             let mut released = core::Released::default();
             needs.ticking.store(false, Relaxed);
             let waits = {
-                let mut core = vb.core.lock();
+                let mut core = vb.core();
                 core.tick(vb.clock.now(), &mut released);
                 core.is_waiting()
             };

@@ -184,3 +184,20 @@ async fn what_can_never_fit_is_refused_and_takes_no_offset() {
     assert!(matches!(refused, Err(Refused::Invalid(_))), "{refused:?}");
     assert_eq!(send(&vb, 0, 0, b"x").unwrap().first().unwrap().queue_offset, 0);
 }
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "that its own thread has locked already")]
+async fn a_core_that_is_locked_twice_by_one_thread_is_found_at_once() {
+    let vb = World::new(Limits::default(), 1 << 30).founded().await;
+    let _ = vb.core().max_offset(T, vb.core().state().topics().count() as u16);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn threads_wait_for_each_other_at_the_core() {
+    let vb = World::new(Limits::default(), 1 << 30).founded().await;
+    let send_many =
+        |vb: Arc<crate::vb::Vb>| move || (0..1000).for_each(|_| drop(send(&vb, 0, 0, b"x").unwrap()));
+    let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(send_many(vb.clone()))).collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(vb.core().index().queue(T, 0).map(|queue| queue.end()), Some(4000));
+}
