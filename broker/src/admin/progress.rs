@@ -6,6 +6,7 @@ use std::sync::Arc;
 use protocol::body::stats::{ConsumeStats, ConsumeStatsList, Progress, key};
 use protocol::remoting::Command;
 
+use super::rates::consumed;
 use super::subscriptions::committed_topics;
 use super::{keyed, with_commits};
 use crate::error::Error;
@@ -28,7 +29,7 @@ pub(super) fn of_group(served: &Arc<Served>, request: &Command, answer: Answer) 
             let topics =
                 topic.map_or_else(|| committed_topics(&served, &group), |topic| BTreeSet::from([topic]));
             let mut all =
-                ConsumeStats { consume_tps: served.rates.consumed(&group, None).tps, ..Default::default() };
+                ConsumeStats { consume_tps: consumed(&served, &group, None).tps, ..Default::default() };
             for topic in topics {
                 match of_topic(&served, &group, &topic).await {
                     Ok(part) => all.offset_table.extend(part),
@@ -114,7 +115,7 @@ async fn all(served: &Served, ordered: bool) -> Result<ConsumeStatsList, Error> 
                 continue;
             };
             let stats = ConsumeStats {
-                consume_tps: served.rates.consumed(&group, Some(topic.id)).tps,
+                consume_tps: consumed(served, &group, Some(topic.id)).tps,
                 offset_table: of_topic(served, &group, &name).await?,
             };
             if !stats.offset_table.is_empty() {

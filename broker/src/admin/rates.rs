@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use protocol::body::stats::{BrokerStats, Spell};
 
 use crate::serve::Served;
-use crate::state::TopicId;
+use crate::state::{State, TopicId};
 
 /// Seconds.
 pub(super) const MINUTE: u32 = 60;
@@ -38,6 +38,8 @@ struct Seen {
     minute: Ring<Committed>,
     hour: Ring<Committed>,
     day: Ring<Committed>,
+    /// Of all groups when this owner began; later looks leave out those without members.
+    began: Option<Committed>,
     /// The day that it is, since 1970, and the totals when it and the one before it began.
     today: i64,
     this_morning: Totals,
@@ -51,6 +53,7 @@ impl Default for Seen {
             minute: Ring::new(10, MINUTE),
             hour: Ring::new(600, HOUR),
             day: Ring::new(14_400, DAY),
+            began: None,
             today: 0,
             this_morning: Totals::default(),
             yesterday_morning: Totals::default(),
@@ -83,26 +86,52 @@ impl<T> Ring<T> {
 
     /// How much `of` grew within the last `seconds`, or for as long as there are looks.
     fn grown(&self, seconds: u32, of: impl Fn(&T) -> i64) -> Spell {
-        let Some((last_at, last)) = self.looks.back() else { return Spell::default() };
-        let from = last_at.saturating_sub(Duration::from_secs(seconds.into()));
+        match self.looks.back() {
+            Some((at, last)) => self.grown_to((*at, of(last)), seconds, of),
+            None => Spell::default(),
+        }
+    }
+
+    /// The same, up to what it is at some later time.
+    fn grown_to(&self, (at, is): (Duration, i64), seconds: u32, of: impl Fn(&T) -> i64) -> Spell {
+        let from = at.saturating_sub(Duration::from_secs(seconds.into()));
         let Some((first_at, first)) = self.looks.iter().find(|(at, _)| *at >= from) else {
             return Spell::default();
         };
-        let took = last_at.saturating_sub(*first_at).as_secs_f64();
+        let took = at.saturating_sub(*first_at).as_secs_f64();
         // Offsets that were reset made no progress.
-        let sum = (of(last) - of(first)).max(0);
+        let sum = (is - of(first)).max(0);
         Spell { avgpt: 0.0, sum, tps: if took > 0.0 { sum as f64 / took } else { 0.0 } }
     }
 }
 
-fn sum(committed: &Committed, group: &str, topic: Option<TopicId>) -> i64 {
-    let topics = committed.get(group).into_iter().flatten();
-    topics.filter(|(id, _)| topic.is_none_or(|topic| topic == **id)).map(|(_, sum)| sum).sum()
+fn sum(topics: &BTreeMap<TopicId, i64>, topic: Option<TopicId>) -> i64 {
+    topics.iter().filter(|(id, _)| topic.is_none_or(|topic| topic == **id)).map(|(_, sum)| sum).sum()
+}
+
+/// What a group has committed, by topic.
+fn committed_by(state: &State, group: &str) -> BTreeMap<TopicId, i64> {
+    let mut topics = BTreeMap::new();
+    for (topic, _, offset) in state.offsets().of_group(group) {
+        *topics.entry(topic).or_insert(0) += offset;
+    }
+    topics
+}
+
+impl Seen {
+    /// How far a group had come at a look. Groups without members commit nothing.
+    fn was(&self, look: &Committed, group: &str, topic: Option<TopicId>) -> i64 {
+        let began = || self.began.as_ref().and_then(|began| began.get(group));
+        look.get(group).or_else(began).map_or(0, |topics| sum(topics, topic))
+    }
 }
 
 impl Rates {
     fn note(&self, at: Duration, wall: i64, totals: Totals, committed: &Committed) {
         let mut seen = self.0.lock();
+        if seen.began.is_none() {
+            seen.began = Some(committed.clone());
+        }
         seen.totals.note(at, || totals);
         seen.minute.note(at, || committed.clone());
         seen.hour.note(at, || committed.clone());
@@ -117,21 +146,34 @@ impl Rates {
         }
     }
 
-    /// How fast a group consumes a topic, or all of its topics.
-    pub(super) fn consumed(&self, group: &str, topic: Option<TopicId>) -> Spell {
-        self.0.lock().minute.grown(MINUTE, |committed| sum(committed, group, topic))
+    /// How fast a group that has committed `is` consumes a topic, or all of its topics.
+    fn consumed(
+        &self,
+        at: Duration,
+        is: &BTreeMap<TopicId, i64>,
+        group: &str,
+        topic: Option<TopicId>,
+    ) -> Spell {
+        let seen = self.0.lock();
+        seen.minute.grown_to((at, sum(is, topic)), MINUTE, |look| seen.was(look, group, topic))
     }
 
-    /// `None` for what was never seen.
-    pub(super) fn of_group(&self, group: &str, topic: TopicId) -> Option<BrokerStats> {
+    fn of_group(
+        &self,
+        at: Duration,
+        is: &BTreeMap<TopicId, i64>,
+        group: &str,
+        topic: TopicId,
+    ) -> BrokerStats {
         let seen = self.0.lock();
-        seen.minute.looks.back()?.1.get(group)?.get(&topic)?;
-        let of = |committed: &Committed| sum(committed, group, Some(topic));
-        Some(BrokerStats {
-            stats_day: seen.day.grown(DAY, of),
-            stats_hour: seen.hour.grown(HOUR, of),
-            stats_minute: seen.minute.grown(MINUTE, of),
-        })
+        let topic = Some(topic);
+        let was = |look: &Committed| seen.was(look, group, topic);
+        let is = (at, sum(is, topic));
+        BrokerStats {
+            stats_day: seen.day.grown_to(is, DAY, was),
+            stats_hour: seen.hour.grown_to(is, HOUR, was),
+            stats_minute: seen.minute.grown_to(is, MINUTE, was),
+        }
     }
 
     /// Messages per second within the last 10, 60 and 600 seconds, in RocketMQ's form.
@@ -155,25 +197,32 @@ pub(super) fn totals(served: &Served) -> Totals {
     }
 }
 
+/// How fast a group consumes a topic, or all of its topics.
+pub(super) fn consumed(served: &Served, group: &str, topic: Option<TopicId>) -> Spell {
+    let is = committed_by(served.vb.core().state(), group);
+    served.rates.consumed(served.vb.now().at, &is, group, topic)
+}
+
+/// How much a group consumed of a topic of late; `None` if it never committed anything in it.
+pub(super) fn of_group(served: &Served, group: &str, topic: TopicId) -> Option<BrokerStats> {
+    let is = committed_by(served.vb.core().state(), group);
+    is.get(&topic)?;
+    Some(served.rates.of_group(served.vb.now().at, &is, group, topic))
+}
+
 /// Looks for ever.
 pub(crate) async fn watch(served: Arc<Served>) {
+    let mut groups: Vec<Arc<str>> = served.vb.core().state().offsets().groups().cloned().collect();
     loop {
-        // Groups without members commit nothing.
-        let groups: Vec<Arc<str>> =
-            served.members.lock().all_consumers().map(|(group, _)| group.clone()).collect();
         let mut committed = Committed::new();
         for group in groups {
-            let mut topics = BTreeMap::new();
-            let core = served.vb.core();
-            for (topic, _, offset) in core.state().offsets().of_group(&group) {
-                *topics.entry(topic).or_insert(0) += offset;
-            }
-            drop(core);
+            let topics = committed_by(served.vb.core().state(), &group);
             committed.insert(group, topics);
         }
         let now = served.vb.now();
         served.rates.note(now.at, now.wall, totals(&served), &committed);
         tokio::time::sleep(EVERY).await;
+        groups = served.members.lock().all_consumers().map(|(group, _)| group.clone()).collect();
     }
 }
 
@@ -191,19 +240,25 @@ mod tests {
             let totals = Totals { put: u64::from(look) * 1_000, got: 0 };
             rates.note(EVERY * look, i64::from(look) * 10_000, totals, &committed);
         }
-        assert_eq!(rates.consumed("g", None), Spell { avgpt: 0.0, sum: 300, tps: 5.0 });
-        assert_eq!(rates.consumed("g", Some(TopicId(2))).sum, 0);
+        let now = EVERY * 100;
+        let is = |sum| BTreeMap::from([(TopicId(1), sum)]);
+        assert_eq!(rates.consumed(now, &is(5_000), "g", None), Spell { avgpt: 0.0, sum: 300, tps: 5.0 });
+        assert_eq!(rates.consumed(now, &is(5_000), "g", Some(TopicId(2))).sum, 0);
         assert_eq!(rates.per_second(|totals| totals.put), "100 100 100");
-        assert_eq!(rates.of_group("g", TopicId(1)).map(|stats| stats.stats_hour.sum), Some(3_000));
-        assert_eq!(rates.of_group("h", TopicId(1)), None);
-        // Offsets that go back are no consumption.
-        rates.note(
-            EVERY * 100,
-            0,
-            Totals::default(),
-            &Committed::from([(group, BTreeMap::from([(TopicId(1), 0)]))]),
-        );
-        assert_eq!(rates.consumed("g", None).sum, 0);
+        assert_eq!(rates.of_group(now, &is(5_000), "g", TopicId(1)).stats_day.sum, 5_000);
+        assert_eq!(rates.of_group(now, &is(7), "h", TopicId(1)).stats_minute.sum, 7, "a group that is new");
+        assert_eq!(rates.consumed(now, &is(0), "g", None).sum, 0, "offsets that go back are no consumption");
+    }
+
+    #[test]
+    fn a_group_begins_where_this_owner_found_it() {
+        let rates = Rates::default();
+        let found = Committed::from([("g".into(), BTreeMap::from([(TopicId(1), 1_000)]))]);
+        rates.note(EVERY, 0, Totals::default(), &found);
+        rates.note(EVERY * 2, 0, Totals::default(), &Committed::new());
+        let is = BTreeMap::from([(TopicId(1), 1_010)]);
+        let stats = rates.of_group(EVERY * 9, &is, "g", TopicId(1));
+        assert_eq!((stats.stats_minute.sum, stats.stats_day.sum), (10, 10));
     }
 
     #[test]

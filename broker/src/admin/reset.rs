@@ -1,4 +1,5 @@
-//! Moves a group that is online to a time (222): its members are told (220), and commit where they go on.
+//! Moves a group to a time (222): that is committed at once, and its members, if it has any, are told to go on there
+//! (220).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,12 +11,13 @@ use protocol::body::stats::key;
 use protocol::remoting::code::{request as code, response};
 use protocol::remoting::{Command, Language};
 
-use super::{keyed, with_commits};
+use super::with_commits;
 use crate::serve::Served;
 use crate::serve::answer::{Answer, Refusal, refuse};
+use crate::serve::offsets::moved;
 use crate::serve::pull::unreadable;
-use crate::state::Topic;
-use crate::vb::Bound;
+use crate::state::{Change, Commit, Topic};
+use crate::vb::{Bound, Effect, Outcome, Record};
 
 struct Wanted {
     group: String,
@@ -50,21 +52,48 @@ pub(super) fn reset(served: &Arc<Served>, request: &Command, answer: Answer) {
     with_commits(served, answer, move |served, answer| {
         let served = served.clone();
         tokio::spawn(async move {
-            let done = match targets(&served, &wanted).await {
-                Ok((topic, offsets)) => tell(&served, &wanted, &topic, &offsets).map(|()| {
-                    let offset_table = offsets
-                        .iter()
-                        .map(|(queue, offset)| {
-                            (key(&served.vb.name, &wanted.topic, i32::from(*queue)), *offset)
-                        })
-                        .collect();
-                    keyed(&answer, &ResetOffsets { offset_table })
-                }),
-                Err(refusal) => Err(refusal),
-            };
-            answer.give(done);
+            match targets(&served, &wanted).await {
+                Ok((topic, offsets)) => settle(&served, wanted, topic, offsets, answer),
+                Err(refusal) => answer.refuse(refusal),
+            }
+            served.vb.drive();
         });
     });
+}
+
+/// Commits the new offsets; members are told once they are acknowledged.
+fn settle(
+    served: &Arc<Served>,
+    wanted: Wanted,
+    topic: Arc<Topic>,
+    offsets: BTreeMap<u16, i64>,
+    answer: Answer,
+) {
+    let group: Arc<str> = wanted.group.as_str().into();
+    let commit = |(queue, offset): (&u16, &i64)| Commit {
+        group: group.clone(),
+        topic: topic.id,
+        queue: *queue,
+        offset: *offset,
+    };
+    let change = Change::Offsets(offsets.iter().map(commit).collect());
+    let now = served.vb.now();
+    let mut core = served.vb.core();
+    if let Err(refused) = core.stage(&[Record::Change(&change)], now) {
+        return answer.refuse(refused.into());
+    }
+    let served = served.clone();
+    core.then(
+        Effect::call(move |outcome| match outcome {
+            Outcome::Fenced => answer.refuse(moved()),
+            _ => {
+                tell(&served, &wanted, &topic, &offsets);
+                let reply = answer.draft(response::SUCCESS).body(told(&served, &topic, &offsets, false));
+                answer.reply(reply);
+            }
+        }),
+        now,
+    );
 }
 
 /// Where each queue shall go on.
@@ -75,9 +104,13 @@ async fn targets(served: &Served, wanted: &Wanted) -> Result<(Arc<Topic>, BTreeM
         let remark = format!("[reset-offset] reset offset failed, no topic in this broker. topic={name}");
         return refuse(response::SYSTEM_ERROR, remark);
     };
-    let known = served.vb.core().state().offsets().of_group(group).any(|(id, ..)| id == topic.id);
+    let known = {
+        let core = served.vb.core();
+        core.state().group(group).is_some() || core.state().offsets().of_group(group).next().is_some()
+    };
     if !known {
-        return refuse(response::SYSTEM_ERROR, format!("THe consumer group <{group}> not exist"));
+        let remark = format!("Group {group} does not exist");
+        return refuse(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark);
     }
     let mut offsets = BTreeMap::new();
     for queue in 0..topic.write_queues {
@@ -101,21 +134,10 @@ async fn targets(served: &Served, wanted: &Wanted) -> Result<(Arc<Topic>, BTreeM
     Ok((topic, offsets))
 }
 
-fn tell(
-    served: &Served,
-    wanted: &Wanted,
-    topic: &Topic,
-    offsets: &BTreeMap<u16, i64>,
-) -> Result<(), Refusal> {
+fn tell(served: &Served, wanted: &Wanted, topic: &Topic, offsets: &BTreeMap<u16, i64>) {
     let Wanted { group, timestamp, .. } = wanted;
     let members = served.members.lock();
-    let Some(consumers) = members.consumers(group).filter(|group| !group.members.is_empty()) else {
-        let remark = format!(
-            "Consumer not online, so can not reset offset, Group: {group} Topic: {} Timestamp: {timestamp}",
-            topic.name
-        );
-        return refuse(response::CONSUMER_NOT_ONLINE, remark);
-    };
+    let Some(consumers) = members.consumers(group) else { return };
     let cpp = Language::from_name("CPP");
     for member in consumers.members.values() {
         let request = Command::one_way(code::RESET_CONSUMER_CLIENT_OFFSET)
@@ -126,7 +148,6 @@ fn tell(
             .body(told(served, topic, offsets, member.language == cpp));
         member.handle.tell(request);
     }
-    Ok(())
 }
 
 /// Clients in C++ read a list, all others a map by queue.

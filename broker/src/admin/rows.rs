@@ -40,7 +40,7 @@ pub(super) fn show(served: &Arc<Served>, request: &Command, answer: Answer) {
             Err(error) => return answer.refuse(unreadable(&error)),
         };
         let eval = |tag: i64| {
-            subscription.as_ref().is_none_or(|wanted| {
+            subscription.as_ref().is_some_and(|wanted| {
                 wanted.code_set.is_empty() || wanted.code_set.iter().any(|code| i64::from(*code) == tag)
             })
         };

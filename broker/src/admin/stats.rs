@@ -7,7 +7,7 @@ use protocol::remoting::Command;
 use protocol::remoting::code::response;
 
 use super::progress::time_of;
-use super::rates::{DAY, HOUR, MINUTE};
+use super::rates::{DAY, HOUR, MINUTE, of_group};
 use super::{body, keyed, topic_of};
 use crate::error::Error;
 use crate::serve::Served;
@@ -117,5 +117,5 @@ async fn put_numbers(served: &Served, topic: &str) -> Result<Option<BrokerStats>
 fn get_numbers(served: &Served, of: &str) -> Option<BrokerStats> {
     let (topic, group) = of.split_once('@')?;
     let topic = served.vb.core().state().topic(topic)?.id;
-    served.rates.of_group(group, topic)
+    of_group(served, group, topic)
 }

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use super::Served;
 use super::answer::{Answer, Refusal, refuse};
 use super::offsets::moved;
-use super::properties::{self, PRODUCER_GROUP, REAL_QUEUE, REAL_TOPIC, Seen, TRANSACTION_PREPARED, UNIQ_KEY};
+use super::properties::{self, PRODUCER_GROUP, REAL_QUEUE, REAL_TOPIC, Seen, UNIQ_KEY};
 use super::pull::unreadable;
 use super::put::{Parts, Pieces, Place, record};
 use crate::error::Error;
@@ -323,7 +323,8 @@ fn stage(
     };
     let queue: u16 = properties::get(&text, REAL_QUEUE).and_then(|queue| queue.parse().ok()).unwrap_or(0);
     let queue = queue.min(topic.queues().saturating_sub(1));
-    let text = properties::rewrite(&text, &[REAL_TOPIC, REAL_QUEUE, TRANSACTION_PREPARED], &[]);
+    // It still says that it was a transaction's: clients take its transaction id from that.
+    let text = properties::rewrite(&text, &[REAL_TOPIC, REAL_QUEUE], &[]);
     let place = Place::of(core, &topic, queue, &Seen::of(&text), now)?;
     put(core, &place, half, message, &text, now)
 }

@@ -11,7 +11,7 @@ use super::held::Queue;
 use super::{Served, delay, halves, heartbeat, pull};
 use crate::error::Error;
 use crate::state::topic::{self, MAX_QUEUES, perm};
-use crate::state::{Change, DelayLevels, Topic};
+use crate::state::{Change, DelayLevels, Settings, Topic};
 use crate::vb::{Effect, Outcome, Record, Vb, Watcher};
 
 /// How often it is looked for clients that say nothing any more.
@@ -87,7 +87,7 @@ async fn found(served: &Served) -> Result<(), Error> {
     let (ended, end) = oneshot::channel();
     {
         let mut core = served.vb.core();
-        let missing: Vec<_> = system_topics(served, core.state().settings().default_queues)
+        let missing: Vec<_> = system_topics(served, core.state().settings())
             .into_iter()
             .filter(|(name, ..)| core.state().topic(name).is_none())
             .collect();
@@ -111,7 +111,8 @@ async fn found(served: &Served) -> Result<(), Error> {
     }
 }
 
-fn system_topics(served: &Served, auto: u16) -> Vec<(String, u16, u8)> {
+fn system_topics(served: &Served, settings: &Settings) -> Vec<(String, u16, u8)> {
+    let auto = settings.default_queues;
     let system = |name: &str| {
         let (queues, perm) = match name {
             topic::AUTO_CREATE => (auto.clamp(1, MAX_QUEUES), perm::ALL),
@@ -122,9 +123,14 @@ fn system_topics(served: &Served, auto: u16) -> Vec<(String, u16, u8)> {
         (name.to_owned(), queues, perm)
     };
     let mut topics: Vec<_> = topic::SYSTEM.iter().map(|name| system(name)).collect();
-    for (name, queues) in [(&served.cluster, 16), (&served.vb.name, 1)] {
+    topics.extend(settings.trace_topic.then(|| system(topic::TRACE)));
+    let replies = format!("{}{}", served.cluster, topic::REPLY_SUFFIX);
+    let (both, all) = (perm::READ | perm::WRITE, perm::ALL);
+    for (name, queues, perm) in
+        [(&*served.cluster, 16, all), (&*served.vb.name, 1, all), (&*replies, 1, both)]
+    {
         if topic::wrong_name(name).is_none() {
-            topics.push((name.to_string(), queues, perm::ALL));
+            topics.push((name.to_owned(), queues, perm));
         }
     }
     topics

@@ -80,6 +80,8 @@ settings! {
     region: String = "DefaultRegion".into() => "regionId",
     /// Tells clients whether to write traces.
     trace_on: bool = true => "traceOn",
+    /// Whether the topic for traces is there from the start; otherwise the first trace makes it.
+    trace_topic: bool = false => "traceTopicEnable",
     /// The most topics of this virtual broker.
     max_topics: usize = 500_000 => "maxTopics",
     /// The most subscription groups of this virtual broker.

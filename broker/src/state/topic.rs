@@ -105,12 +105,15 @@ pub const CHECKED_OUT: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
 pub const SELF_TEST: &str = "SELF_TEST_TOPIC";
 pub const BENCHMARK: &str = "BenchmarkTest";
 pub const OFFSET_MOVED: &str = "OFFSET_MOVED_EVENT";
+/// Where clients send traces to; made by the first of them, as any topic, or by the setting `traceTopicEnable`.
 pub const TRACE: &str = "RMQ_SYS_TRACE_TOPIC";
+/// Behind the cluster's name: where answers of request and reply go.
+pub const REPLY_SUFFIX: &str = "_REPLY_TOPIC";
 
 /// Topics that exist for the broker's sake, whatever they are called on top of these: the cluster's and the virtual
 /// broker's own names.
-pub const SYSTEM: [&str; 9] =
-    [AUTO_CREATE, DELAY, HALF, OP_HALF, CHECKED_OUT, SELF_TEST, BENCHMARK, OFFSET_MOVED, TRACE];
+pub const SYSTEM: [&str; 8] =
+    [AUTO_CREATE, DELAY, HALF, OP_HALF, CHECKED_OUT, SELF_TEST, BENCHMARK, OFFSET_MOVED];
 
 /// Topics that nobody may send to.
 const NOT_SENDABLE: [&str; 6] = [DELAY, HALF, OP_HALF, CHECKED_OUT, SELF_TEST, OFFSET_MOVED];
@@ -121,7 +124,7 @@ pub fn sendable(name: &str) -> bool {
 
 /// Whether RocketMQ counts a topic among its own.
 pub fn is_system(name: &str) -> bool {
-    SYSTEM.contains(&name) || name.starts_with("rmq_sys_")
+    SYSTEM.contains(&name) || name == TRACE || name.starts_with("rmq_sys_")
 }
 
 /// The longest name of a topic that a user sends to; a retry or dead letter topic may be longer.

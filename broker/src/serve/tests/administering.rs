@@ -188,7 +188,7 @@ async fn members_are_told_where_to_go_on() {
         let ask = Command::request(code::INVOKE_BROKER_TO_RESET_OFFSET).with("group", "g").with("topic", "t");
         ask.with("timestamp", timestamp).with("isForce", force)
     };
-    assert_eq!(admin.ask(ask(0, true)).await.code, 1, "it has committed nothing");
+    assert_eq!(admin.ask(ask(0, true)).await.code, 26, "there is no such group");
     client.heartbeat("a", vec![consumes("g", "t", 1)], &[]).await;
     client.ask(commit("g", "t", 0, 3)).await;
     client.told();
@@ -204,9 +204,13 @@ async fn members_are_told_where_to_go_on() {
     assert_eq!(told.offset_table.get(&key("broker-0", "t", 0)), Some(&1));
     let told: ResetOffsets = read(&admin.ask(ask(-1, true)).await);
     assert_eq!(told.offset_table.get(&key("broker-0", "t", 0)), Some(&3));
+    // Without members, too.
     client.close();
     wait(10).await;
-    assert_eq!(admin.ask(ask(BEGAN, true)).await.code, 206);
+    assert_eq!(admin.ask(ask(BEGAN, true)).await.code, 0);
+    let query = Command::request(code::QUERY_CONSUMER_OFFSET).with("consumerGroup", "g");
+    let at = admin.ask(query.with("topic", "t").with("queueId", 0)).await;
+    assert_eq!(at.fields.get("offset"), Some("0"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -37,7 +37,7 @@ async fn a_half_message_is_seen_only_once_it_is_committed() {
     let got = client.pull("t", 1, 0).await;
     let message = &got.messages[0];
     assert_eq!((got.bodies(), message.sys_flag & 12, message.prepared_offset), (vec!["K".to_owned()], 8, 0));
-    assert_eq!((property(message, "TRAN_MSG"), property(message, "REAL_TOPIC")), (None, None));
+    assert_eq!((property(message, "TRAN_MSG"), property(message, "REAL_TOPIC")), (Some("true"), None));
     assert_eq!((property(message, "PGROUP"), property(message, "TAGS")), (Some("p"), Some("A")));
     let by_tag = pulled(client.ask(pull("t", 1, 0, "A").write()).await);
     assert_eq!(by_tag.messages.len(), 1);
