@@ -40,13 +40,13 @@ enum Command {
     /// Look at a cluster, and change it
     Admin(admin::Arguments),
     /// Topics: what there is, and what is in it
-    Topic(mq::topic::Arguments),
+    Topic(mq::Arguments<mq::topic::Command>),
     /// Consumer groups: who, how far behind, where next
-    Group(mq::group::Arguments),
+    Group(mq::Arguments<mq::group::Command>),
     /// Send messages, show them, find them
-    Message(mq::message::Arguments),
+    Message(mq::Arguments<mq::message::Command>),
     /// Brokers, as clients see them
-    Cluster(mq::cluster::Arguments),
+    Cluster(mq::Arguments<mq::cluster::Command>),
     /// Measure a cluster
     #[command(subcommand)]
     Bench(bench::Command),

@@ -57,6 +57,15 @@ settings! {
     }
 }
 
+pub const NO_DATA: &str = "data is not set: give --data FOLDER, or 'data' in the file";
+
+/// What is kept for a full disk must leave room in the segment that it is a part of.
+pub fn too_much_kept(reserve: Size, segment_size: Size) -> Option<String> {
+    (reserve >= segment_size).then(|| {
+        format!("reserve = '{reserve}' is a part of segment_size = '{segment_size}': make it smaller")
+    })
+}
+
 impl BookieSettings {
     /// The address that others are told to dial.
     pub fn dialled(&self) -> &Address {
@@ -64,18 +73,12 @@ impl BookieSettings {
     }
 
     fn together(&self) -> Vec<String> {
-        let mut wrong = Vec::new();
-        if self.metadata.as_str().is_empty() {
-            wrong.push(
-                "metadata is not set: give --metadata etcd://host:port/SCOPE, or 'metadata' in the file"
-                    .into(),
-            );
-        }
+        let mut wrong = Vec::from_iter(self.metadata.missing());
         if self.data.0.is_empty() {
-            wrong.push("data is not set: give --data FOLDER, or 'data' in the file".into());
+            wrong.push(NO_DATA.into());
         }
-        if self.listen.get().is_none() {
-            wrong.push("listen is empty: give --listen host:port".into());
+        if let Some(missing) = self.listen.missing("listen") {
+            wrong.push(missing);
         } else if self.advertise.is_wildcard() {
             wrong.push(format!("advertise = '{}': nobody can dial that; name this host", self.advertise));
         } else if self.dialled().is_wildcard() {
@@ -85,12 +88,7 @@ impl BookieSettings {
                 self.listen.port()
             ));
         }
-        if self.reserve >= self.segment_size {
-            wrong.push(format!(
-                "reserve = '{}' is a part of segment_size = '{}': make it smaller",
-                self.reserve, self.segment_size
-            ));
-        }
+        wrong.extend(too_much_kept(self.reserve, self.segment_size));
         wrong
     }
 }

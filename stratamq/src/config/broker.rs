@@ -64,19 +64,11 @@ pub fn undialled(listen: &Address, advertise: &Advertise) -> Option<String> {
 
 impl BrokerSettings {
     fn together(&self) -> Vec<String> {
-        let mut wrong = Vec::new();
-        if self.metadata.as_str().is_empty() {
-            wrong.push(
-                "metadata is not set: give --metadata etcd://host:port/SCOPE, or 'metadata' in the file"
-                    .into(),
-            );
-        }
+        let mut wrong = Vec::from_iter(self.metadata.missing());
         if self.namesrv.0.is_empty() {
             wrong.push("namesrv is not set: give --namesrv host:port[;host:port]".into());
         }
-        if self.listen.get().is_none() {
-            wrong.push("listen is empty: give --listen host:port".into());
-        }
+        wrong.extend(self.listen.missing("listen"));
         wrong.extend(undialled(&self.listen, &self.advertise));
         wrong
     }

@@ -34,10 +34,7 @@ impl NamesrvSettings {
     }
 
     fn together(&self) -> Vec<String> {
-        let mut wrong = Vec::new();
-        if self.listen.get().is_none() {
-            wrong.push("listen is empty: give --listen host:port".into());
-        }
+        let mut wrong = Vec::from_iter(self.listen.missing("listen"));
         if self.data.0.len() > 1 {
             wrong.push(format!("data = '{}': a name server has one folder", self.data));
         }

@@ -1,5 +1,6 @@
 //! The settings of everything in one process.
 
+use super::bookie::{NO_DATA, too_much_kept};
 use super::broker::{Rocketmq, undialled};
 use super::key::settings;
 use super::value::{Address, Advertise, Folders, LogFormat, Size};
@@ -43,22 +44,14 @@ impl StandaloneSettings {
     fn together(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         match self.data.0.len() {
-            0 => wrong.push("data is not set: give --data FOLDER, or 'data' in the file".into()),
+            0 => wrong.push(NO_DATA.into()),
             1 => {}
             _ => wrong.push(format!("data = '{}': standalone has one folder", self.data)),
         }
-        for (key, address) in [("namesrv", &self.namesrv), ("broker", &self.broker)] {
-            if address.get().is_none() {
-                wrong.push(format!("{key} is empty: give --{key} host:port"));
-            }
-        }
+        wrong.extend(self.namesrv.missing("namesrv"));
+        wrong.extend(self.broker.missing("broker"));
         wrong.extend(undialled(&self.broker, &self.advertise));
-        if self.reserve >= self.segment_size {
-            wrong.push(format!(
-                "reserve = '{}' is a part of segment_size = '{}': make it smaller",
-                self.reserve, self.segment_size
-            ));
-        }
+        wrong.extend(too_much_kept(self.reserve, self.segment_size));
         wrong
     }
 }

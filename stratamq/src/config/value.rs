@@ -123,6 +123,11 @@ impl Address {
         self.0.rsplit_once(':').map_or("", |(_, port)| port)
     }
 
+    /// What to say to somebody who left the address `key` empty.
+    pub fn missing(&self, key: &str) -> Option<String> {
+        self.0.is_empty().then(|| format!("{key} is empty: give --{key} host:port"))
+    }
+
     /// Bound to, it means every interface; dialled, it means nothing.
     pub fn is_wildcard(&self) -> bool {
         matches!(self.host(), "0.0.0.0" | "[::]" | "*")
@@ -307,6 +312,13 @@ pub struct MetadataUri(String);
 impl MetadataUri {
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What to say to somebody who did not give it.
+    pub fn missing(&self) -> Option<String> {
+        self.0.is_empty().then(|| {
+            "metadata is not set: give --metadata etcd://host:port/SCOPE, or 'metadata' in the file".into()
+        })
     }
 }
 

@@ -1,21 +1,13 @@
 //! `stratamq cluster`
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
-use super::{Where, failed, vbs};
+use super::{Arguments, Where, failed, vbs};
 use crate::config::MetadataUri;
 use crate::error::Outcome;
 
-#[derive(Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    at: Where,
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Subcommand)]
-enum Command {
+pub enum Command {
     /// All brokers that name servers know; with --metadata our virtual brokers, who has them, and where they write
     List {
         #[arg(long, value_name = "URI")]
@@ -29,8 +21,7 @@ enum Command {
     },
 }
 
-pub async fn run(arguments: Arguments) -> Outcome {
-    let Arguments { at, command } = arguments;
+pub async fn run(Arguments { at, command }: Arguments<Command>) -> Outcome {
     match command {
         Command::List { metadata: Some(uri) } => vbs::list(&at, &uri).await,
         Command::List { metadata: None } => list(&at).await,

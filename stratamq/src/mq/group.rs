@@ -1,22 +1,14 @@
 //! `stratamq group`
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use client::Admin;
 
-use super::{Where, failed, now_ms, time};
+use super::{Arguments, Where, failed, now_ms, time};
 use crate::config::Span;
 use crate::error::{Error, Outcome};
 
-#[derive(Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    at: Where,
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Subcommand)]
-enum Command {
+pub enum Command {
     /// All groups that have consumed, and what waits for them
     List,
     /// Who consumes as this group
@@ -42,8 +34,7 @@ enum Command {
     },
 }
 
-pub async fn run(arguments: Arguments) -> Outcome {
-    let Arguments { at, command } = arguments;
+pub async fn run(Arguments { at, command }: Arguments<Command>) -> Outcome {
     let admin = at.client()?.admin();
     match command {
         Command::List => list(&at, &admin).await,

@@ -6,20 +6,12 @@ use clap::{Args, Subcommand};
 use client::{Client, Message, PullConsumer, Queue, Received, SendStatus};
 use tokio::sync::mpsc;
 
-use super::{Where, failed, time};
+use super::{Arguments, Where, failed, time};
 use crate::error::{Error, Outcome};
 use crate::output::say;
 
-#[derive(Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    at: Where,
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Subcommand)]
-enum Command {
+pub enum Command {
     /// Send a message
     Send(Send),
     /// Show messages as they come, with -f without end
@@ -59,7 +51,7 @@ enum Command {
 }
 
 #[derive(Args)]
-struct Send {
+pub struct Send {
     topic: String,
     body: String,
     #[arg(long)]
@@ -75,8 +67,7 @@ struct Send {
     property: Vec<String>,
 }
 
-pub async fn run(arguments: Arguments) -> Outcome {
-    let Arguments { at, command } = arguments;
+pub async fn run(Arguments { at, command }: Arguments<Command>) -> Outcome {
     let client = at.client()?;
     match command {
         Command::Send(message) => send(&at, &client, message).await,

@@ -7,11 +7,19 @@ pub mod message;
 pub mod topic;
 mod vbs;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use client::Client;
 
 use crate::error::{Error, Outcome};
 use crate::output::say;
+
+#[derive(Args)]
+pub struct Arguments<C: Subcommand> {
+    #[command(flatten)]
+    at: Where,
+    #[command(subcommand)]
+    command: C,
+}
 
 #[derive(Args)]
 pub struct Where {

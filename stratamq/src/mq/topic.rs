@@ -1,22 +1,14 @@
 //! `stratamq topic`
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use client::{Admin, TopicSettings};
 use protocol::body::route::{PERM_READ, PERM_WRITE};
 
-use super::{Where, failed, time};
+use super::{Arguments, Where, failed, time};
 use crate::error::{Error, Outcome};
 
-#[derive(Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    at: Where,
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Subcommand)]
-enum Command {
+pub enum Command {
     /// All topics
     List {
         /// Those of the system, of retries and of dead letters too
@@ -39,8 +31,7 @@ enum Command {
     Delete { topic: String },
 }
 
-pub async fn run(arguments: Arguments) -> Outcome {
-    let Arguments { at, command } = arguments;
+pub async fn run(Arguments { at, command }: Arguments<Command>) -> Outcome {
     let admin = at.client()?.admin();
     match command {
         Command::List { all } => list(&at, &admin, all).await,
