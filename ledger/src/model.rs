@@ -85,6 +85,19 @@ impl Shelf {
                 }
                 Ok(Answer::Entries(entries))
             }
+            Request::ReadRange { ledger, entry, from, len } => {
+                let body = self.read(ledger, entry)?;
+                let from = (from as usize).min(body.len());
+                Ok(Answer::Range(body.slice(from..from.saturating_add(len as usize).min(body.len()))))
+            }
+            Request::Lengths { ledger, first, max_count } => {
+                self.read(ledger, first)?;
+                let all = (ledger, first)..=(ledger, EntryId(i64::MAX));
+                let held = self.entries.range(all).zip(first.0..);
+                let consecutive = held.take_while(|(((_, entry), _), expected)| entry.0 == *expected);
+                let lengths = consecutive.map(|((_, body), _)| body.len() as u32);
+                Ok(Answer::Lengths(lengths.take(max_count as usize).collect()))
+            }
             Request::ListEntries { ledger } => {
                 let all = (ledger, EntryId::FIRST)..=(ledger, EntryId(i64::MAX));
                 Ok(Answer::List(self.entries.range(all).map(|((_, entry), _)| (*entry, *entry)).collect()))

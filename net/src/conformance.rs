@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use crate::client::{Settings, Tcp, Wire};
 use crate::server::{self, Server};
 use crate::toy::{Toy, add, bytes, key, read};
-use crate::{Bookies, Dns, Failure, Inbox, Local, ask, gather};
+use crate::{Bookies, Dns, Failure, Inbox, Local, Reply, ask, gather};
 
 struct World {
     toy: Arc<Toy>,
@@ -208,7 +208,7 @@ mod reads {
     use super::*;
 
     /// Batches and ranges: on the extension, on v2 and in process.
-    async fn batches_and_ranges_are_read(world: World) {
+    async fn batches_and_ranges_are_read(world: &World) {
         for entry in 0..10 {
             assert_eq!(world.ask(add(7, entry, 1000)).await, Ok(Answer::Added));
         }
@@ -233,18 +233,29 @@ mod reads {
         assert_eq!(world.ask(range(1030, 10)).await, Ok(Answer::Range(bytes(7, 3, 1000).slice(1030..))));
     }
 
+    /// Of what [`batches_and_ranges_are_read`] has written.
+    async fn lengths(world: &World) -> Reply {
+        world.ask(Request::Lengths { ledger: LedgerId(7), first: EntryId(7), max_count: 2 }).await
+    }
+
     #[tokio::test]
     async fn on_the_extension() {
-        batches_and_ranges_are_read(World::tcp(Wire::Negotiate).await).await;
+        let world = World::tcp(Wire::Negotiate).await;
+        batches_and_ranges_are_read(&world).await;
+        assert_eq!(lengths(&world).await, Ok(Answer::Lengths(vec![bytes(7, 7, 1000).len() as u32; 2])));
     }
 
     #[tokio::test]
     async fn on_v2() {
-        batches_and_ranges_are_read(World::tcp(Wire::V2).await).await;
+        let world = World::tcp(Wire::V2).await;
+        batches_and_ranges_are_read(&world).await;
+        assert_eq!(lengths(&world).await, Err(Failure::Refused(Refusal::BadVersion)));
     }
 
     #[tokio::test]
     async fn in_process() {
-        batches_and_ranges_are_read(World::local()).await;
+        let world = World::local();
+        batches_and_ranges_are_read(&world).await;
+        assert_eq!(lengths(&world).await, Ok(Answer::Lengths(vec![bytes(7, 7, 1000).len() as u32; 2])));
     }
 }

@@ -81,6 +81,12 @@ impl Toy {
                 let body = ledger.entries.get(&entry).ok_or(Refusal::NoEntry)?;
                 Ok(Answer::Range(crate::client::cut(body, from, len)))
             }
+            Request::Lengths { first, max_count, .. } => {
+                let held = ledger.entries.range(first..).zip(first.0..);
+                let consecutive = held.take_while(|((entry, _), expected)| entry.0 == *expected);
+                let lengths = consecutive.map(|((_, body), _)| body.len() as u32).take(max_count as usize);
+                Ok(Answer::Lengths(lengths.collect()))
+            }
             Request::WriteLac { packet, .. } => {
                 ledger.lac = Some(packet);
                 Ok(Answer::LacWritten)

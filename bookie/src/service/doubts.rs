@@ -98,7 +98,10 @@ impl Core {
             Request::Read { options, .. } | Request::BatchRead { options, .. } if options.fence.is_none() => {
                 self.read(number, request, held);
             }
-            Request::ReadRange { .. } | Request::ReadLac { .. } | Request::ListEntries { .. } => {
+            Request::ReadRange { .. }
+            | Request::Lengths { .. }
+            | Request::ReadLac { .. }
+            | Request::ListEntries { .. } => {
                 self.read(number, request, held);
             }
             _ => match self.shelves.get(number) {

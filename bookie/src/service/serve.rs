@@ -148,8 +148,9 @@ fn way(request: &Request) -> Way {
                 (None, None) => Way::Reader(*ledger),
             }
         }
-        Request::ReadRange { ledger, .. } | Request::ReadLac { ledger } | Request::ListEntries { ledger } => {
-            Way::Reader(*ledger)
-        }
+        Request::ReadRange { ledger, .. }
+        | Request::Lengths { ledger, .. }
+        | Request::ReadLac { ledger }
+        | Request::ListEntries { ledger } => Way::Reader(*ledger),
     }
 }

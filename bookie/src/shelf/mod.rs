@@ -15,6 +15,7 @@ mod orders;
 mod readahead;
 pub mod reader;
 mod reader_now;
+mod reader_part;
 pub mod report;
 mod room;
 mod shared;

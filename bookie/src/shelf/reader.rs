@@ -62,7 +62,7 @@ pub(super) fn refusal_of(lookup: Lookup) -> Refusal {
 }
 
 /// The index could not be read: nothing is known.
-fn unreadable(error: io::Error) -> Refusal {
+pub(super) fn unreadable(error: io::Error) -> Refusal {
     tracing::error!(%error, "the index cannot be read");
     Refusal::Io
 }
@@ -85,10 +85,10 @@ impl Reader {
                 self.read_batch(*ledger, *first, *max_count, *max_bytes).map(Answer::Entries)
             }
             Request::ReadRange { ledger, entry, from, len } => {
-                let body = self.read(*ledger, *entry)?;
-                let from = (*from as usize).min(body.len());
-                let to = from.saturating_add(*len as usize).min(body.len());
-                Ok(Answer::Range(body.slice(from..to)))
+                self.read_range(*ledger, *entry, *from, *len).map(Answer::Range)
+            }
+            Request::Lengths { ledger, first, max_count } => {
+                self.lengths(*ledger, *first, *max_count).map(Answer::Lengths)
             }
             Request::ReadLac { ledger } => self.read_lac(*ledger),
             Request::ListEntries { ledger } => self.list(*ledger).map(Answer::List),
@@ -106,7 +106,11 @@ impl Reader {
         })
     }
 
-    fn find(&self, ledger: LedgerId, entry: EntryId) -> io::Result<Result<(EntryId, Slot), Lookup>> {
+    pub(super) fn find(
+        &self,
+        ledger: LedgerId,
+        entry: EntryId,
+    ) -> io::Result<Result<(EntryId, Slot), Lookup>> {
         let view = match self.view(ledger)? {
             Ok(view) => view,
             Err(lookup) => return Ok(Err(lookup)),
@@ -190,6 +194,7 @@ impl Reader {
             return Err(Refusal::BadRequest);
         }
         self.find(ledger, first).map_err(unreadable)?.map_err(refusal_of)?;
+        let max_bytes = max_bytes.min(MAX_FRAME as u64 - 64);
         let slots = self.consecutive(ledger, first, max_count, max_bytes).map_err(unreadable)?;
         let mut bodies = Vec::with_capacity(slots.len());
         for extent in extents(&slots) {
@@ -207,7 +212,7 @@ impl Reader {
         Ok(bodies)
     }
 
-    fn consecutive(
+    pub(super) fn consecutive(
         &self,
         ledger: LedgerId,
         first: EntryId,
@@ -215,7 +220,6 @@ impl Reader {
         max_bytes: u64,
     ) -> io::Result<Vec<Slot>> {
         let max_count = if max_count == 0 { usize::MAX } else { max_count as usize };
-        let max_bytes = max_bytes.min(MAX_FRAME as u64 - 64);
         let (mut next, mut bytes) = (first.0, 0);
         let mut slots: Vec<Slot> = Vec::new();
         loop {

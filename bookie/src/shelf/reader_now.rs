@@ -1,10 +1,11 @@
 //! Reads that wait for no disk: of what is recent, and in the page cache.
 
 use bytes::Bytes;
-use protocol::bookie::{Answer, Outcome, Request};
+use protocol::bookie::{Answer, Outcome, Refusal, Request};
 use protocol::{EntryId, LedgerId};
 
 use super::reader::{Lookup, Reader, entry_in, lac_of, refusal_of, wanted};
+use super::reader_part::part_of;
 use crate::index::rows::Slot;
 use crate::position::SegmentId;
 use crate::segment::format::RECORD_HEADER;
@@ -22,18 +23,15 @@ impl Reader {
                 Answer::Entry { body, max_lac }
             })),
             Request::ReadRange { ledger, entry, from, len } => {
-                Some(self.read_now(*ledger, *entry)?.map(|body| {
-                    let from = (*from as usize).min(body.len());
-                    Answer::Range(body.slice(from..from.saturating_add(*len as usize).min(body.len())))
-                }))
+                Some(self.range_now(*ledger, *entry, *from, *len)?.map(Answer::Range))
             }
             _ => None,
         }
     }
 
-    fn read_now(&self, ledger: LedgerId, entry: EntryId) -> Option<Result<Bytes, protocol::bookie::Refusal>> {
+    fn read_now(&self, ledger: LedgerId, entry: EntryId) -> Option<Result<Bytes, Refusal>> {
         if !is_ledger(ledger) || entry.0 < -1 {
-            return Some(Err(protocol::bookie::Refusal::BadRequest));
+            return Some(Err(Refusal::BadRequest));
         }
         let (found, slot) = match self.find_now(ledger, entry)? {
             Ok(Some(found)) => found,
@@ -44,6 +42,26 @@ impl Reader {
         let bytes = walk::read_now(&file, slot.offset, RECORD_HEADER + slot.length as usize).ok()??;
         // Damage is a matter for those who may take their time.
         entry_in(&file, slot.offset, &bytes, (ledger, found), &slot).map(Ok)
+    }
+
+    fn range_now(
+        &self,
+        ledger: LedgerId,
+        entry: EntryId,
+        from: u32,
+        len: u32,
+    ) -> Option<Result<Bytes, Refusal>> {
+        if !is_ledger(ledger) || entry.0 < -1 {
+            return Some(Err(Refusal::BadRequest));
+        }
+        let slot = match self.find_now(ledger, entry)? {
+            Ok(found) => found?.1,
+            Err(lookup) => return Some(Err(refusal_of(lookup))),
+        };
+        let (at, len) = part_of(&slot, from, len);
+        let file = self.shared.segments.opened(SegmentId(slot.segment))?;
+        let bytes = walk::read_now(&file, at, len).ok()??;
+        (bytes.len() == len).then_some(Ok(bytes))
     }
 
     /// `None`: memory does not tell. `Some(Ok(None))`: the entry may be here, where exactly the index knows.

@@ -64,6 +64,7 @@ impl<D: Duty> Shelf<D> {
             Request::WriteLac { ledger, lac, key, packet } => self.write_lac(*ledger, *lac, key, packet),
             Request::Force { ledger } => self.force(*ledger),
             Request::ReadRange { .. }
+            | Request::Lengths { .. }
             | Request::ReadLac { .. }
             | Request::ListEntries { .. }
             | Request::Info => Ok(Err(Verdict::Read)),

@@ -18,6 +18,9 @@ pub fn queue_key(topic: TopicId, queue: u16) -> u64 {
     u64::from(topic.0) << 16 | u64::from(queue)
 }
 
+/// Set in the first number of a group whose rows have checksums.
+const CHECKED: u64 = 1 << 48;
+
 /// The queue of a key.
 pub fn queue_of(key: u64) -> (TopicId, u16) {
     (TopicId((key >> 16) as u32), key as u16)
@@ -75,13 +78,17 @@ impl Item for RowItem {
         self.row.store_time
     }
 
-    /// Groups: `queue | first offset | rows`, then of each row differences of position and time, length and tag.
+    /// Groups: `queue | first offset | rows`, then of each row differences of position and time, length and tag, and its
+    /// checksum if the group has them.
     fn encode(items: &[RowItem]) -> Vec<u8> {
         let mut out = Vec::with_capacity(items.len() * 16);
-        let follows = |a: &RowItem, b: &RowItem| a.queue == b.queue && a.offset + 1 == b.offset;
+        let checked = |item: &RowItem| item.row.crc != 0;
+        let follows = |a: &RowItem, b: &RowItem| {
+            a.queue == b.queue && a.offset + 1 == b.offset && checked(a) == checked(b)
+        };
         for group in items.chunk_by(follows) {
             let Some(first) = group.first() else { continue };
-            varint::put(&mut out, first.queue);
+            varint::put(&mut out, first.queue | if checked(first) { CHECKED } else { 0 });
             varint::put(&mut out, first.offset);
             varint::put(&mut out, group.len() as u64);
             let (mut position, mut time) = (0, 0);
@@ -90,6 +97,9 @@ impl Item for RowItem {
                 varint::put_signed(&mut out, row.store_time.wrapping_sub(time));
                 varint::put(&mut out, u64::from(row.len));
                 varint::put_signed(&mut out, row.tag);
+                if row.crc != 0 {
+                    out.extend_from_slice(&row.crc.to_be_bytes());
+                }
                 (position, time) = (row.position, row.store_time);
             }
         }
@@ -123,6 +133,7 @@ impl RowBlock {
 
 fn take_group(from: &mut &[u8]) -> Option<Group> {
     let queue = varint::take(from)?;
+    let (checked, queue) = (queue & CHECKED != 0, queue & !CHECKED);
     let first = varint::take(from)?;
     let count = varint::take(from)?;
     first.checked_add(count)?;
@@ -133,9 +144,16 @@ fn take_group(from: &mut &[u8]) -> Option<Group> {
         time = time.wrapping_add(varint::take_signed(from)?);
         let len = u32::try_from(varint::take(from)?).ok()?;
         let tag = varint::take_signed(from)?;
-        rows.push(HotRow { position, tag, store_time: time, len });
+        let crc = if checked { take_crc(from)? } else { 0 };
+        rows.push(HotRow { position, tag, store_time: time, len, crc });
     }
     Some(Group { queue, first, rows })
+}
+
+fn take_crc(from: &mut &[u8]) -> Option<u32> {
+    let (crc, rest) = from.split_first_chunk()?;
+    *from = rest;
+    Some(u32::from_be_bytes(*crc))
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -246,13 +264,31 @@ mod tests {
     use proptest::prelude::*;
 
     fn row() -> impl Strategy<Value = RowItem> {
-        (0u64..4, 0u64..50, any::<u64>(), any::<i64>(), any::<i64>(), any::<u32>()).prop_map(
-            |(queue, offset, position, tag, store_time, len)| RowItem {
+        (0u64..4, 0u64..50, any::<u64>(), any::<i64>(), any::<i64>(), any::<u32>(), 0u32..3).prop_map(
+            |(queue, offset, position, tag, store_time, len, crc)| RowItem {
                 queue,
                 offset,
-                row: HotRow { position, tag, store_time, len },
+                row: HotRow { position, tag, store_time, len, crc },
             },
         )
+    }
+
+    #[test]
+    fn the_golden_blocks_of_rows_are_read() {
+        let item = |queue, offset, crc| RowItem {
+            queue: queue_key(TopicId(7), queue),
+            offset,
+            row: HotRow { position: 1 << 40 | offset, tag: -5, store_time: 1_700_000_000_000, len: 300, crc },
+        };
+        let first = [item(1, 10, 0), item(1, 11, 0), item(2, 0, 0)];
+        let golden: &[u8] = include_bytes!("../../../tests/golden/broker/checkpoint_rows.v1.bin");
+        assert_eq!(RowItem::encode(&first), golden);
+        assert_eq!(RowBlock::decode(golden).unwrap().items().collect::<Vec<_>>(), first);
+        // Since version 2 rows have checksums.
+        let second = [item(1, 10, 0), item(1, 11, 0xdead_beef), item(2, 0, 5)];
+        let golden: &[u8] = include_bytes!("../../../tests/golden/broker/checkpoint_rows.v2.bin");
+        assert_eq!(RowItem::encode(&second), golden);
+        assert_eq!(RowBlock::decode(golden).unwrap().items().collect::<Vec<_>>(), second);
     }
 
     proptest! {

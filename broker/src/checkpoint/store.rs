@@ -1,6 +1,6 @@
 //! The checkpoint log: blocks and manifests, one after the other.
 //!
-//! Version 1 of its entries: `"SC" | version u8 | kind u8 | CRC-32C u32 | vb u32 | 0 u32 | manifest u64`, then blocks
+//! Version 2 of its entries: `"SC" | version u8 | kind u8 | CRC-32C u32 | vb u32 | 0 u32 | manifest u64`, then blocks
 //! or one manifest. The checksum is of the other bytes of this head; the log below has one over everything. *manifest* is the
 //! position of the newest manifest before this entry, so the log's last entry leads to the checkpoint that counts: a
 //! checkpoint is there once its manifest is, and a crash before that leaves the one before it.
@@ -18,7 +18,9 @@ use crate::entry::Corrupt;
 use crate::error::Error;
 
 const MAGIC: [u8; 2] = *b"SC";
-const VERSION: u8 = 1;
+/// Rows have had checksums since version 2.
+const VERSION: u8 = 2;
+const OLDEST: u8 = 1;
 const HEAD_LEN: usize = 24;
 const NONE: u64 = u64::MAX;
 /// Blocks are appended together up to about this many bytes.
@@ -70,8 +72,8 @@ impl Head {
             return wrong("the checksum of its head does not match");
         }
         let kind = match (version, kind) {
-            (VERSION, 0) => Kind::Blocks,
-            (VERSION, 1) => Kind::Manifest,
+            (OLDEST..=VERSION, 0) => Kind::Blocks,
+            (OLDEST..=VERSION, 1) => Kind::Manifest,
             _ => return wrong("it is of a newer format than this release knows: upgrade this broker"),
         };
         let [v0, v1, v2, v3, _, _, _, _, manifest @ ..] = rest;

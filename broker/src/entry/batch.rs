@@ -44,15 +44,15 @@ impl Batch {
         self.buffer.len() + self.table.len() + CRC_LEN
     }
 
-    /// Adds a message, whose physical offset is [`Batch::position`]; returns its length.
-    pub fn message(&mut self, message: &Stored<'_>, topic: u32, tag: i64, keys: &[u64]) -> u32 {
+    /// Adds a message, whose physical offset is [`Batch::position`]; returns its length and its CRC-32C.
+    pub fn message(&mut self, message: &Stored<'_>, topic: u32, tag: i64, keys: &[u64]) -> (u32, u32) {
         let at = self.buffer.len();
         message.encode(&mut self.buffer);
         let later = self.later(message.store_time);
         let queue_offset = message.queue_offset as u64;
         let row = NewRow { topic, queue: message.queue as u16, queue_offset, later, tag, keys };
-        format::put_message(&mut self.table, &self.buffer[at..], &row);
-        (self.buffer.len() - at) as u32
+        let crc = format::put_message(&mut self.table, &self.buffer[at..], &row);
+        ((self.buffer.len() - at) as u32, crc)
     }
 
     pub fn change(&mut self, change: &[u8], critical: bool, store_time: i64) {

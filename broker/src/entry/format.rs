@@ -143,7 +143,8 @@ pub struct NewRow<'a> {
     pub keys: &'a [u64],
 }
 
-pub fn put_message(table: &mut Vec<u8>, record: &[u8], row: &NewRow<'_>) {
+/// Returns the record's CRC-32C.
+pub fn put_message(table: &mut Vec<u8>, record: &[u8], row: &NewRow<'_>) -> u32 {
     put_row(table, MESSAGE, CRITICAL, record, |rest| {
         varint::put(rest, u64::from(row.topic));
         varint::put(rest, u64::from(row.queue));
@@ -151,7 +152,7 @@ pub fn put_message(table: &mut Vec<u8>, record: &[u8], row: &NewRow<'_>) {
         varint::put(rest, row.later);
         varint::put_signed(rest, row.tag);
         row.keys.iter().for_each(|key| rest.extend_from_slice(&key.to_be_bytes()));
-    });
+    })
 }
 
 /// `later` as in [`NewRow`].
@@ -164,14 +165,15 @@ pub fn put_mark(table: &mut Vec<u8>) {
 }
 
 /// `length of the row u16 | kind | flags | CRC-32C | length of the record | the rest, by kind`.
-fn put_row(table: &mut Vec<u8>, kind: u8, flags: u8, record: &[u8], rest: impl FnOnce(&mut Vec<u8>)) {
-    let at = table.len();
+fn put_row(table: &mut Vec<u8>, kind: u8, flags: u8, record: &[u8], rest: impl FnOnce(&mut Vec<u8>)) -> u32 {
+    let (at, crc) = (table.len(), crc32c::crc32c(record));
     table.extend_from_slice(&[0, 0, kind, flags]);
-    table.extend_from_slice(&crc32c::crc32c(record).to_be_bytes());
+    table.extend_from_slice(&crc.to_be_bytes());
     varint::put(table, record.len() as u64);
     rest(table);
     let len = (table.len() - at - 2) as u16;
     table[at..at + 2].copy_from_slice(&len.to_be_bytes());
+    crc
 }
 
 /// An entry that was read and whose preamble and table are whole.

@@ -12,6 +12,8 @@ pub struct HotRow {
     pub tag: i64,
     pub store_time: i64,
     pub len: u32,
+    /// CRC-32C of the message as it is stored; 0 if that is not known.
+    pub crc: u32,
 }
 
 /// Where a message is.
@@ -22,6 +24,8 @@ pub struct Row {
     pub len: u32,
     pub tag: i64,
     pub store_time: i64,
+    /// As [`HotRow::crc`].
+    pub crc: u32,
 }
 
 /// Rows from an offset on.
@@ -165,6 +169,7 @@ impl Queue {
 
 impl HotRow {
     pub fn at(&self, offset: u64) -> Row {
-        Row { offset, position: self.position, len: self.len, tag: self.tag, store_time: self.store_time }
+        let HotRow { position, tag, store_time, len, crc } = *self;
+        Row { offset, position, len, tag, store_time, crc }
     }
 }

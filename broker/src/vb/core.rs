@@ -320,9 +320,9 @@ impl Core {
             body: message.body,
             properties: message.properties,
         };
-        let len = self.open.message(&stored, message.topic.0, message.tag, message.keys);
+        let (len, crc) = self.open.message(&stored, message.topic.0, message.tag, message.keys);
         let grown = self.open.base();
-        let row = HotRow { position, tag: message.tag, store_time: self.last_time, len };
+        let row = HotRow { position, tag: message.tag, store_time: self.last_time, len, crc };
         if !self.index.push(slot, row, grown) {
             self.open_grown.push(slot);
         }

@@ -1,5 +1,6 @@
 //! Reading what has left the tail. Reads are planned by ranges of the log: whoever wants a position that somebody is
-//! reading already waits for that, and what was fetched serves all. It has its own memory, and never the core's lock.
+//! reading already waits for that, and what was fetched serves all. Of what lies far apart, only the messages themselves
+//! are read, where bookies can do that. It has its own memory, and never the core's lock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
@@ -10,7 +11,9 @@ use ledger::log::{Entry, Log, Position};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::demand::{self, Demand};
 use crate::error::Error;
+use crate::index::Row;
 
 /// Read at once by those who read on and on.
 const AHEAD: usize = 2 << 20;
@@ -20,20 +23,23 @@ type Outcome = Result<Arc<Vec<Entry>>, ledger::Error>;
 
 /// A read under way. Those who wait are woken in the order in which they came: a watch would choose one by chance, and
 /// no run of the simulation would be like the one before.
-#[derive(Default)]
-struct Reading {
-    outcome: Mutex<Option<Outcome>>,
+struct Reading<T> {
+    outcome: Mutex<Option<T>>,
     told: Notify,
 }
 
-impl Reading {
+impl<T: Clone> Reading<T> {
+    fn new() -> Arc<Reading<T>> {
+        Arc::new(Reading { outcome: Mutex::new(None), told: Notify::new() })
+    }
+
     /// The first outcome counts.
-    fn tell(&self, outcome: Outcome) {
+    fn tell(&self, outcome: T) {
         self.outcome.lock().get_or_insert(outcome);
         self.told.notify_waiters();
     }
 
-    async fn wait(&self) -> Outcome {
+    async fn wait(&self) -> T {
         loop {
             let mut told = pin!(self.told.notified());
             told.as_mut().enable();
@@ -46,13 +52,25 @@ impl Reading {
 }
 
 /// Whoever reads for others: dropped, they are told that nothing comes of it.
-struct Done(Arc<Reading>);
+struct Done<T: Clone> {
+    reading: Arc<Reading<T>>,
+    given_up: Option<T>,
+}
 
-impl Drop for Done {
-    fn drop(&mut self) {
-        self.0.tell(Err(ledger::Error::Unavailable("a read was given up".into())));
+impl<T: Clone> Done<T> {
+    fn tell(mut self, outcome: T) {
+        self.given_up = Some(outcome);
     }
 }
+
+impl<T: Clone> Drop for Done<T> {
+    fn drop(&mut self) {
+        self.given_up.take().into_iter().for_each(|outcome| self.reading.tell(outcome));
+    }
+}
+
+/// Messages in one read that are fetched one by one at a time.
+const PARTS_AT_ONCE: usize = 64;
 
 pub struct Fetch {
     log: Arc<dyn Log>,
@@ -63,12 +81,23 @@ pub struct Fetch {
 
 struct Fetched {
     entries: BTreeMap<u64, Bytes>,
+    /// Messages by themselves.
+    parts: BTreeMap<u64, Bytes>,
     /// In the order in which they were fetched.
-    order: VecDeque<u64>,
+    order: VecDeque<Kept>,
     bytes: usize,
     budget: usize,
     /// Reads under way, by where they begin: up to where, and what becomes of them.
-    reads: BTreeMap<u64, (u64, Arc<Reading>)>,
+    reads: BTreeMap<u64, (u64, Arc<Reading<Outcome>>)>,
+    part_reads: BTreeMap<u64, Arc<Reading<Option<Bytes>>>>,
+    demand: Demand,
+}
+
+/// What is in memory, by its position.
+#[derive(Clone, Copy)]
+enum Kept {
+    Entry(u64),
+    Part(u64),
 }
 
 impl Fetched {
@@ -77,20 +106,28 @@ impl Fetched {
         (position < base + body.len() as u64).then(|| (base, body.clone()))
     }
 
-    fn under_way(&self, position: u64) -> Option<Arc<Reading>> {
+    fn under_way(&self, position: u64) -> Option<Arc<Reading<Outcome>>> {
         let (_, (end, outcome)) = self.reads.range(..=position).next_back()?;
         (position < *end).then(|| outcome.clone())
     }
 
-    fn put(&mut self, base: u64, body: Bytes) {
+    fn put(&mut self, kept: Kept, body: Bytes) {
         self.bytes += body.len();
-        match self.entries.insert(base, body) {
+        let old = match kept {
+            Kept::Entry(base) => self.entries.insert(base, body),
+            Kept::Part(position) => self.parts.insert(position, body),
+        };
+        match old {
             Some(old) => self.bytes -= old.len(),
-            None => self.order.push_back(base),
+            None => self.order.push_back(kept),
         }
         while self.bytes > self.budget && self.order.len() > 1 {
             let Some(oldest) = self.order.pop_front() else { break };
-            self.bytes -= self.entries.remove(&oldest).map_or(0, |body| body.len());
+            let gone = match oldest {
+                Kept::Entry(base) => self.entries.remove(&base),
+                Kept::Part(position) => self.parts.remove(&position),
+            };
+            self.bytes -= gone.map_or(0, |body| body.len());
         }
     }
 }
@@ -99,12 +136,76 @@ impl Fetch {
     pub fn new(log: Arc<dyn Log>, budget: usize) -> Fetch {
         let fetched = Fetched {
             entries: BTreeMap::new(),
+            parts: BTreeMap::new(),
             order: VecDeque::new(),
             bytes: 0,
             budget,
             reads: BTreeMap::new(),
+            part_reads: BTreeMap::new(),
+            demand: Demand::default(),
         };
         Fetch { log, fetched: Arc::new(Mutex::new(fetched)), ahead: AHEAD.min(budget / 4).max(1) }
+    }
+
+    /// Messages of these rows by themselves, by position, if what is between them is not worth reading; the others are to
+    /// be had with their entries, and reading those should go on behind them or not.
+    pub async fn parts(&self, rows: &[Row]) -> (BTreeMap<u64, Bytes>, bool) {
+        let mut found = BTreeMap::new();
+        let missing: Vec<Row> = {
+            let mut fetched = self.fetched.lock();
+            let mut missing = Vec::new();
+            for row in rows.iter().filter(|row| fetched.containing(row.position).is_none()) {
+                match fetched.parts.get(&row.position).filter(|part| part.len() == row.len as usize) {
+                    Some(part) => drop(found.insert(row.position, part.clone())),
+                    None => missing.push(*row),
+                }
+            }
+            let near = demand::are_near(rows);
+            if near || missing.is_empty() || !fetched.demand.is_sparse(&missing) {
+                return (found, near || !missing.is_empty() && rows.len() > 1);
+            }
+            missing
+        };
+        for some in missing.chunks(PARTS_AT_ONCE) {
+            let readings: Vec<_> = some.iter().map(|row| (row.position, self.read_part(row))).collect();
+            for (position, reading) in readings {
+                if let Some(message) = reading.wait().await {
+                    found.insert(position, message);
+                }
+            }
+        }
+        (found, false)
+    }
+
+    fn read_part(&self, row: &Row) -> Arc<Reading<Option<Bytes>>> {
+        let mut fetched = self.fetched.lock();
+        if let Some(reading) = fetched.part_reads.get(&row.position) {
+            return reading.clone();
+        }
+        let reading = Reading::new();
+        if row.crc == 0 {
+            reading.tell(None);
+            return reading;
+        }
+        fetched.part_reads.insert(row.position, reading.clone());
+        let done = Done { reading: reading.clone(), given_up: Some(None) };
+        let (log, all, Row { position, len, crc, .. }) = (self.log.clone(), self.fetched.clone(), *row);
+        tokio::spawn(async move {
+            let read = log.read_part(Position(position), len as usize).await;
+            let part = read.filter(|bytes| {
+                let whole = crc32c::crc32c(bytes) == crc;
+                if !whole {
+                    log.doubt(Position(position));
+                }
+                whole
+            });
+            let mut fetched = all.lock();
+            fetched.part_reads.remove(&position);
+            part.iter().for_each(|part| fetched.put(Kept::Part(position), part.clone()));
+            drop(fetched);
+            done.tell(part);
+        });
+        reading
     }
 
     /// The entry that contains an acknowledged position. `onward` says that what follows is wanted soon.
@@ -154,10 +255,11 @@ impl Fetch {
         }
     }
 
-    fn read(&self, fetched: &mut Fetched, from: u64, max_bytes: usize) -> Arc<Reading> {
-        let reading = Arc::<Reading>::default();
+    fn read(&self, fetched: &mut Fetched, from: u64, max_bytes: usize) -> Arc<Reading<Outcome>> {
+        let reading = Reading::new();
         fetched.reads.insert(from, (from + max_bytes as u64, reading.clone()));
-        let done = Done(reading.clone());
+        let given_up = Some(Err(ledger::Error::Unavailable("a read was given up".into())));
+        let done = Done { reading: reading.clone(), given_up };
         let (log, all) = (self.log.clone(), self.fetched.clone());
         tokio::spawn(async move {
             let read = log.read(Position(from), max_bytes).await;
@@ -165,10 +267,10 @@ impl Fetch {
             let mut fetched = all.lock();
             fetched.reads.remove(&from);
             for entry in result.iter().flat_map(|entries| entries.iter()) {
-                fetched.put(entry.position.0, entry.body.clone());
+                fetched.put(Kept::Entry(entry.position.0), entry.body.clone());
             }
             drop(fetched);
-            done.0.tell(result);
+            done.tell(result);
         });
         reading
     }

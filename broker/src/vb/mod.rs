@@ -5,7 +5,7 @@
 //! * [`recover`] — taking a checkpoint back and reading the log behind it.
 //! * [`replay`] — the machine as its log says it was.
 //! * [`tail`] — the newest entries, kept as they were appended.
-//! * [`read`], [`fetch`] — messages and rows that are elsewhere.
+//! * [`read`], [`fetch`], [`demand`] — messages and rows that are elsewhere.
 //! * [`keeping`] — checkpoints, merges, retention.
 //! * [`lock`] — the machine's lock.
 //! * [`clock`] — time, from outside.
@@ -15,6 +15,7 @@
 
 pub mod clock;
 pub mod core;
+mod demand;
 mod fetch;
 mod keeping;
 mod lock;

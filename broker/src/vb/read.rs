@@ -17,8 +17,6 @@ pub enum Bound {
     Upper,
 }
 
-/// A message of a queue may be this far behind the one before it for what lies between to be worth reading.
-const DENSE: u64 = 16 << 10;
 /// Keys in memory that are returned at most.
 const MOST_KEYS: usize = 1024;
 
@@ -50,11 +48,16 @@ impl Vb {
     /// The bytes of consecutive messages of a queue, without a copy; neighbours in the log come in one piece.
     pub async fn read_rows(&self, rows: &[Row]) -> Result<Vec<Bytes>, Error> {
         let mut slices = Slices::default();
-        let onward = match rows {
-            [first, .., last] => last.position - first.position <= DENSE * rows.len() as u64,
-            _ => false,
+        let cold: Vec<Row> = {
+            let core = self.core();
+            rows.iter().filter(|row| core.entry(row.position).is_none()).copied().collect()
         };
+        let (mut alone, onward) = self.fetch().parts(&cold).await;
         for row in rows {
+            if let Some(message) = alone.remove(&row.position) {
+                slices.whole(message);
+                continue;
+            }
             if slices.extend(row.position, row.len) {
                 continue;
             }
@@ -70,7 +73,7 @@ impl Vb {
 
     /// `len` bytes from an acknowledged position on.
     pub async fn read(&self, position: u64, len: u32) -> Result<Bytes, Error> {
-        let row = Row { offset: 0, position, len, tag: 0, store_time: 0 };
+        let row = Row { offset: 0, position, len, tag: 0, store_time: 0, crc: 0 };
         let read = self.read_rows(&[row]).await?;
         read.into_iter()
             .next()
@@ -178,6 +181,12 @@ impl Slices {
         }
         *to = end;
         true
+    }
+
+    /// Adds a message that came by itself.
+    fn whole(&mut self, message: Bytes) {
+        self.close();
+        self.done.push(message);
     }
 
     fn begin(&mut self, base: u64, body: Bytes, position: u64, len: u32) -> Result<(), Error> {

@@ -77,7 +77,7 @@ impl Replay {
 
     fn message(&mut self, row: &Row, message: &MessageRow) -> Result<(), Error> {
         let &MessageRow { topic, queue, queue_offset, store_time, tag, ref keys } = message;
-        let &Row { position, len, .. } = row;
+        let &Row { position, len, crc, .. } = row;
         let topic = TopicId(topic);
         let (slot, expected) = self.index.place(topic, queue);
         if expected != queue_offset {
@@ -88,7 +88,7 @@ impl Replay {
             );
             return Err(Error::Corrupt(why));
         }
-        self.index.push(slot, HotRow { position, tag, store_time, len }, position);
+        self.index.push(slot, HotRow { position, tag, store_time, len, crc }, position);
         for &hash in keys {
             self.index.keys.push(KeyRow { hash, position, store_time });
         }

@@ -56,6 +56,12 @@ impl Head {
     }
 }
 
+/// The position that a head says, of which nothing but its shape is looked at.
+pub fn position_of(head: &[u8]) -> Option<Position> {
+    let head = head.first_chunk::<HEAD_LEN>()?;
+    (head[..2] == MAGIC && head[2] == VERSION).then(|| Position(u64_at(head, 16)))
+}
+
 fn crc_of(head: &[u8; HEAD_LEN], body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(&head[..4]), &head[8..]), body)
 }

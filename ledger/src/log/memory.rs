@@ -11,8 +11,8 @@ use protocol::LedgerId;
 use tokio::sync::watch;
 
 use super::{
-    Doing, Entry, Epoch, Health, Limits, Link, Log, LogName, Logs, MAX_APPEND, Position, Progress, Refused,
-    acknowledged,
+    Asking, Doing, Entry, Epoch, Health, Limits, Link, Log, LogName, Logs, MAX_APPEND, Position, Progress,
+    Refused, acknowledged,
 };
 use crate::error::{Ended, Error};
 
@@ -240,6 +240,16 @@ impl Log for MemoryLog {
             chain.read(from, max_bytes, acknowledged)
         })
     }
+
+    fn read_part(&self, from: Position, len: usize) -> Asking<'_, Bytes> {
+        Box::pin(async move {
+            let entry = self.read(from, 1).await.ok()?.into_iter().next()?;
+            let within = from.0.checked_sub(entry.position.0)? as usize;
+            (within + len <= entry.body.len()).then(|| entry.body.slice(within..within + len))
+        })
+    }
+
+    fn doubt(&self, _at: Position) {}
 
     fn trim(&self, up_to: Position) -> Doing<'_, Position> {
         Box::pin(async move {

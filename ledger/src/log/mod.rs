@@ -134,6 +134,9 @@ pub const MAX_APPEND: usize = protocol::entry::MAX_PAYLOAD - HEAD_LEN;
 
 pub type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
+/// What may not be to be had.
+pub type Asking<'a, T> = Pin<Box<dyn Future<Output = Option<T>> + Send + 'a>>;
+
 /// The logs of one cluster.
 pub trait Logs: Send + Sync + 'static {
     /// Makes the caller the log's owner, whoever owned it before, and recovers what that owner left behind. A log
@@ -165,6 +168,14 @@ pub trait Log: Send + Sync + 'static {
     /// at least one entry; none if `from` is the end of what is acknowledged, and [`Error::NotYet`] beyond it.
     /// Bodies MUST be byte for byte what was appended.
     fn read(&self, from: Position, max_bytes: usize) -> Doing<'_, Vec<Entry>>;
+
+    /// `len` acknowledged bytes of one entry, read without the rest of it, and therefore unverified: the caller MUST
+    /// know them by a checksum of its own, and tell [`Log::doubt`] otherwise. `None` where that cannot be, for whatever
+    /// reason: [`Log::read`] can, or says why not.
+    fn read_part(&self, from: Position, len: usize) -> Asking<'_, Bytes>;
+
+    /// What was read in part there was not what was appended.
+    fn doubt(&self, at: Position);
 
     /// Gives up what lies wholly before `up_to`, in whole links; returns where the log begins now. Never gives up
     /// the last link.

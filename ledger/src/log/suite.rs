@@ -17,6 +17,7 @@ macro_rules! log_conformance {
             what_is_appended_is_read_back,
             a_read_begins_anywhere_and_ends_at_the_acknowledged,
             a_read_keeps_to_its_size,
+            parts_of_entries_are_read,
             sizes_are_checked,
             a_new_owner_finds_everything_acknowledged,
             of_two_owners_only_the_last_gets_acknowledgements,
@@ -122,6 +123,23 @@ pub async fn a_read_keeps_to_its_size(logs: Arc<dyn Logs>) {
     let read = log.read(Position(3000), 5500).await.expect("reads");
     assert!((2..=6).contains(&read.len()), "about 5500 bytes, not {} entries", read.len());
     assert_eq!(read, entries[3..3 + read.len()]);
+}
+
+pub async fn parts_of_entries_are_read(logs: Arc<dyn Logs>) {
+    let log = open(&logs).await;
+    let mut entries = fill(&log, 0, 40, 1000).await;
+    log.roll().await.expect("rolls");
+    entries.extend(fill(&log, 40, 40, 77).await);
+    for entry in entries.iter().rev().chain(&entries) {
+        for (from, len) in [(0, entry.body.len()), (3, 50), (entry.body.len() - 1, 1)] {
+            let part = log.read_part(entry.position.after(from), len).await;
+            assert!(part.is_none_or(|part| part == entry.body.slice(from..from + len)), "{from} {len}");
+        }
+        log.doubt(entry.position);
+        assert_eq!(log.read_part(entry.position.after(1), entry.body.len()).await, None, "it ends before");
+    }
+    let end = entries.last().expect("entries").end();
+    assert_eq!(log.read_part(end, 1).await, None);
 }
 
 pub async fn sizes_are_checked(logs: Arc<dyn Logs>) {

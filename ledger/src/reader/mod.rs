@@ -1,10 +1,11 @@
 //! Reading a ledger, open or closed: from any replica whose bytes verify, never beyond what is confirmed.
 //!
 //! [`fetch`] is pure: which replica to ask, when to ask a second one, what the answers prove. [`LedgerReader`] drives
-//! it; [`ReadAhead`] keeps several reads under way for somebody who reads on and on.
+//! it, [`part`] reads less than entries; [`ReadAhead`] keeps several reads under way for somebody who reads on and on.
 
 mod ahead;
 pub mod fetch;
+mod part;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +63,8 @@ struct View {
     favourite: usize,
     /// Apache's bookies before 4.17 cannot read many entries at once.
     batches: bool,
+    /// Nor can they read parts of entries.
+    parts: bool,
 }
 
 impl LedgerReader {
@@ -74,7 +77,8 @@ impl LedgerReader {
     pub fn of(cluster: &Cluster, stored: &Stored, patience: ReadPatience) -> Result<LedgerReader, Error> {
         let layout = Arc::new(Layout::of(stored)?);
         let favourite = cluster.random() as usize % layout.quorums.ensemble();
-        let view = View { layout, closed: None, confirmed: EntryId::NONE, favourite, batches: true };
+        let view =
+            View { layout, closed: None, confirmed: EntryId::NONE, favourite, batches: true, parts: true };
         let reader =
             LedgerReader { cluster: cluster.clone(), patience, ledger: stored.id, view: Mutex::new(view) };
         reader.learn(stored)?;

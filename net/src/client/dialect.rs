@@ -18,7 +18,8 @@ use crate::Failure;
 const MAX_GHOSTS: usize = 10_000;
 
 pub(super) enum Dialect {
-    Extension(ById, extension::Batch),
+    /// With what the bookie can do.
+    Extension(ById, extension::Batch, u32),
     V2(Box<V2>),
     V3(ById),
 }
@@ -34,8 +35,8 @@ pub(super) enum Encoded {
 }
 
 impl Dialect {
-    pub fn extension() -> Dialect {
-        Dialect::Extension(ById::default(), extension::Batch::default())
+    pub fn extension(capabilities: u32) -> Dialect {
+        Dialect::Extension(ById::default(), extension::Batch::default(), capabilities)
     }
 
     pub fn v2() -> Dialect {
@@ -57,7 +58,12 @@ impl Dialect {
         let Asked { request, under_way } = asked;
         let sent = match self {
             Dialect::V2(v2) => return v2.encode(Asked { request, under_way }, out),
-            Dialect::Extension(by_id, batch) => {
+            Dialect::Extension(.., capabilities)
+                if *capabilities & extension::LENGTHS == 0 && request.op() == Op::Lengths =>
+            {
+                return Encoded::Done(under_way.done(Err(Failure::Refused(Refusal::BadVersion))));
+            }
+            Dialect::Extension(by_id, batch, _) => {
                 let id = by_id.id();
                 batch.push(id, request, out).map(|()| (by_id, id))
             }
@@ -82,7 +88,7 @@ impl Dialect {
 
     /// Ends a round of encoding.
     pub fn finish(&mut self, out: &mut Outgoing) {
-        if let Dialect::Extension(_, batch) = self {
+        if let Dialect::Extension(_, batch, _) = self {
             batch.finish(out);
         }
     }
@@ -90,7 +96,7 @@ impl Dialect {
     /// Decodes one frame of replies. Replies to what nobody waits for any more are dropped.
     pub fn decode(&mut self, frame: Bytes, done: &mut Vec<Done>) -> Result<(), Garbage> {
         match self {
-            Dialect::Extension(by_id, _) => {
+            Dialect::Extension(by_id, ..) => {
                 let mut result = Ok(());
                 extension::decode_reply(frame, |reply| match reply {
                     extension::FromBookie::Status { first, count, result: code } => {
@@ -118,7 +124,7 @@ impl Dialect {
 
     pub fn under_way(&self) -> usize {
         match self {
-            Dialect::Extension(by_id, _) | Dialect::V3(by_id) => by_id.len(),
+            Dialect::Extension(by_id, ..) | Dialect::V3(by_id) => by_id.len(),
             Dialect::V2(v2) => v2.live,
         }
     }
@@ -126,14 +132,14 @@ impl Dialect {
     /// Takes out what is due; the next deadline among the rest.
     pub fn expire(&mut self, now: Instant, expired: &mut Vec<UnderWay>) -> Result<Option<Instant>, Garbage> {
         match self {
-            Dialect::Extension(by_id, _) | Dialect::V3(by_id) => Ok(by_id.expire(now, expired)),
+            Dialect::Extension(by_id, ..) | Dialect::V3(by_id) => Ok(by_id.expire(now, expired)),
             Dialect::V2(v2) => v2.expire(now, expired),
         }
     }
 
     pub fn drain(&mut self) -> Vec<UnderWay> {
         match self {
-            Dialect::Extension(by_id, _) | Dialect::V3(by_id) => by_id.drain(),
+            Dialect::Extension(by_id, ..) | Dialect::V3(by_id) => by_id.drain(),
             Dialect::V2(v2) => {
                 let all =
                     v2.same.drain().flat_map(|(_, same)| std::iter::once(same.first).chain(same.others));
@@ -183,6 +189,10 @@ impl V2 {
         if let Request::ReadRange { ledger, entry, from, len } = asked.request {
             asked.under_way.range = Some((from, len));
             asked.request = Request::Read { ledger, entry, options: Default::default() };
+        }
+        if asked.request.op() == Op::Lengths {
+            // No wire of BookKeeper's has that.
+            return Encoded::Done(asked.under_way.done(Err(Failure::Refused(Refusal::BadVersion))));
         }
         let id = self.batch_reads;
         let echo = match asked.request.op() {

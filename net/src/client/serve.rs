@@ -103,7 +103,7 @@ fn welcome(link: &Link, frame: Bytes) -> Result<Dialect, End> {
             if welcome.bookie != link.bookie.as_str() {
                 return Err(End::SomeoneElse(welcome.bookie));
             }
-            Ok(Dialect::extension())
+            Ok(Dialect::extension(welcome.capabilities))
         }
         v2::FromBookie::Auth(_) => Ok(Dialect::v2()),
         v2::FromBookie::Reply(..) => Err(Garbage("a reply where an answer to the greeting was due").into()),

@@ -228,6 +228,7 @@ fn size(outcome: &Outcome) -> usize {
         Ok(Answer::Entry { body, .. }) => OVERHEAD + body.len(),
         Ok(Answer::Entries(entries)) => OVERHEAD + entries.iter().map(|entry| entry.len() + 4).sum::<usize>(),
         Ok(Answer::Range(bytes)) => OVERHEAD + bytes.len(),
+        Ok(Answer::Lengths(lengths)) => OVERHEAD + 4 * lengths.len(),
         Ok(Answer::Lac { packet, last_entry }) => {
             let len = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
             OVERHEAD + len(packet) + len(last_entry)

@@ -81,6 +81,8 @@ pub enum Request {
     BatchRead { ledger: LedgerId, first: EntryId, max_count: u32, max_bytes: u64, options: ReadOptions },
     /// Read a range of bytes of one entry's encoded form (extension).
     ReadRange { ledger: LedgerId, entry: EntryId, from: u32, len: u32 },
+    /// How long the encoded forms of consecutive entries from `first` are, at most `max_count` of them (extension).
+    Lengths { ledger: LedgerId, first: EntryId, max_count: u32 },
     /// Store an explicit LAC packet.
     WriteLac { ledger: LedgerId, lac: EntryId, key: MasterKey, packet: Bytes },
     /// The explicit LAC packet and the last stored entry.
@@ -131,6 +133,8 @@ pub enum Answer {
     /// Encoded entries, the first at the requested id, without holes.
     Entries(Vec<Bytes>),
     Range(Bytes),
+    /// Lengths of encoded entries, the first at the requested id, without holes.
+    Lengths(Vec<u32>),
     LacWritten,
     Lac {
         packet: Option<Bytes>,
@@ -186,6 +190,7 @@ impl Request {
             | Request::Read { ledger, .. }
             | Request::BatchRead { ledger, .. }
             | Request::ReadRange { ledger, .. }
+            | Request::Lengths { ledger, .. }
             | Request::WriteLac { ledger, .. }
             | Request::ReadLac { ledger }
             | Request::Force { ledger }

@@ -15,6 +15,7 @@ pub enum Op {
     Poll,
     BatchRead,
     ReadRange,
+    Lengths,
     WriteLac,
     ReadLac,
     Force,
@@ -77,6 +78,7 @@ impl Request {
             Request::Read { .. } => Op::Read,
             Request::BatchRead { .. } => Op::BatchRead,
             Request::ReadRange { .. } => Op::ReadRange,
+            Request::Lengths { .. } => Op::Lengths,
             Request::WriteLac { .. } => Op::WriteLac,
             Request::ReadLac { .. } => Op::ReadLac,
             Request::Force { .. } => Op::Force,
@@ -91,7 +93,7 @@ impl Request {
             Request::Add { entry, .. } | Request::Read { entry, .. } | Request::ReadRange { entry, .. } => {
                 *entry
             }
-            Request::BatchRead { first, .. } => *first,
+            Request::BatchRead { first, .. } | Request::Lengths { first, .. } => *first,
             Request::WriteLac { lac, .. } => *lac,
             _ => EntryId::NONE,
         };

@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ledger::log::Logs;
@@ -133,7 +132,8 @@ async fn a_crash_between_any_two_appends_loses_nothing_and_doubles_nothing() {
     for most in 0..130 {
         let world = World::new(Limits::default(), 300);
         world.founded().await.checkpoint().await.unwrap();
-        let mortal = Mortal { logs: world.logs.clone(), appends: Arc::new(AtomicU64::new(0)), most };
+        let mortal =
+            Mortal { logs: world.logs.clone(), appends: Arc::default(), most, reads: Arc::default() };
         let vb = world.open_on(&mortal).await.unwrap();
         let (sent, offset) = live(&vb, 12).await;
         drop(vb);
@@ -158,8 +158,12 @@ async fn a_crash_between_any_two_appends_leaves_a_checkpoint_that_can_be_gone_on
         world.founded().await.checkpoint().await.unwrap();
         let mut last = 0;
         for life in 0..3 {
-            let mortal =
-                Mortal { logs: world.logs.clone(), appends: Arc::new(AtomicU64::new(0)), most: most + life };
+            let mortal = Mortal {
+                logs: world.logs.clone(),
+                appends: Arc::default(),
+                most: most + life,
+                reads: Arc::default(),
+            };
             let vb = world.open_on(&mortal).await.unwrap();
             let before = max(&vb, T, 0);
             assert!(before >= last, "cut after {most}");

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
 use super::world::*;
 use crate::index::Rows;
 use crate::state::TopicId;
@@ -127,4 +130,52 @@ async fn one_read_of_the_log_serves_all_who_wait_for_it() {
     assert_eq!(a, b);
     // The very same bytes, not copies of them.
     assert_eq!(a[0].as_ptr(), b[0].as_ptr());
+}
+
+/// A virtual broker one of whose queues has one of its messages, small, after each 200 KB of another's; and what is
+/// read of its log since.
+async fn sparse(world: &World) -> (Arc<crate::vb::Vb>, Arc<Reads>) {
+    let reads = Arc::<Reads>::default();
+    let mortal = Mortal {
+        logs: world.logs.clone(),
+        appends: Arc::default(),
+        most: u64::MAX - 1,
+        reads: reads.clone(),
+    };
+    drop(world.founded().await);
+    let vb = world.open_on(&mortal).await.unwrap();
+    for number in 0..100 {
+        (0..4).for_each(|_| drop(send(&vb, 0, 0, &[7; 50_000]).unwrap()));
+        send(&vb, 0, 1, format!("{number}").as_bytes()).unwrap();
+        settle().await;
+    }
+    vb.checkpoint().await.unwrap();
+    reads.whole.store(0, SeqCst);
+    (vb, reads)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sparse_queue_is_read_without_what_lies_between() {
+    let world = World::new(Limits { tail_bytes: 0, ..Limits::default() }, 1 << 30);
+    let (vb, reads) = sparse(&world).await;
+    let read = read_queue(&vb, 0, 1, 0).await;
+    let bodies: Vec<_> = read.iter().map(|message| message.body.clone()).collect();
+    assert_eq!(bodies, (0..100).map(|number| format!("{number}")).collect::<Vec<_>>());
+    let parts = reads.parts.load(SeqCst);
+    assert!(reads.whole.load(SeqCst) == 0 && parts < 100 * 300, "{parts}");
+    // The others who read it are served with what is in memory.
+    assert_eq!(read_queue(&vb, 0, 1, 0).await.len(), 100);
+    assert_eq!(reads.parts.load(SeqCst), parts);
+    assert_eq!(read_queue(&vb, 0, 0, 0).await.len(), 400);
+    assert!(reads.whole.load(SeqCst) > 5_000_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_is_not_what_was_appended_is_read_again_with_its_entry() {
+    let world = World::new(Limits { tail_bytes: 0, ..Limits::default() }, 1 << 30);
+    let (vb, reads) = sparse(&world).await;
+    reads.damaged.store(true, SeqCst);
+    assert_eq!(read_queue(&vb, 0, 1, 0).await.len(), 100);
+    assert_eq!(reads.doubts.load(SeqCst), 100);
+    assert!(reads.whole.load(SeqCst) > 0);
 }

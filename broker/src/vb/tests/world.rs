@@ -2,14 +2,14 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use bytes::Bytes;
 use ledger::Ended;
 use ledger::log::memory::MemoryLogs;
 use ledger::log::{
-    self, Doing, Entry, Epoch, Limits as LogLimits, Link, Log, LogName, Logs, Position, Progress,
+    self, Asking, Doing, Entry, Epoch, Limits as LogLimits, Link, Log, LogName, Logs, Position, Progress,
 };
 use parking_lot::Mutex;
 use protocol::message::stored::Message;
@@ -58,13 +58,27 @@ pub struct Mortal {
     pub logs: MemoryLogs,
     pub appends: Arc<AtomicU64>,
     pub most: u64,
+    pub reads: Arc<Reads>,
+}
+
+/// What was read of the virtual broker's log.
+#[derive(Default)]
+pub struct Reads {
+    /// Bytes of whole entries, and of parts of them.
+    pub whole: AtomicU64,
+    pub parts: AtomicU64,
+    /// Parts are not what was appended.
+    pub damaged: AtomicBool,
+    pub doubts: AtomicU64,
 }
 
 impl Logs for Mortal {
     fn open<'a>(&'a self, name: &'a LogName) -> Doing<'a, Arc<dyn Log>> {
         Box::pin(async move {
             let log = self.logs.open(name).await?;
-            Ok(Arc::new(MortalLog { log, appends: self.appends.clone(), most: self.most }) as Arc<dyn Log>)
+            let reads = if name.as_str() == "vb-3" { self.reads.clone() } else { Arc::default() };
+            let (appends, most) = (self.appends.clone(), self.most);
+            Ok(Arc::new(MortalLog { log, appends, most, reads }) as Arc<dyn Log>)
         })
     }
 
@@ -77,6 +91,7 @@ struct MortalLog {
     log: Arc<dyn Log>,
     appends: Arc<AtomicU64>,
     most: u64,
+    reads: Arc<Reads>,
 }
 
 impl MortalLog {
@@ -108,7 +123,28 @@ impl Log for MortalLog {
     }
 
     fn read(&self, from: Position, max_bytes: usize) -> Doing<'_, Vec<Entry>> {
-        self.log.read(from, max_bytes)
+        Box::pin(async move {
+            let entries = self.log.read(from, max_bytes).await?;
+            let bytes = entries.iter().map(|entry| entry.body.len() as u64).sum();
+            self.reads.whole.fetch_add(bytes, SeqCst);
+            Ok(entries)
+        })
+    }
+
+    fn read_part(&self, from: Position, len: usize) -> Asking<'_, Bytes> {
+        Box::pin(async move {
+            let part = self.log.read_part(from, len).await?;
+            self.reads.parts.fetch_add(part.len() as u64, SeqCst);
+            match self.reads.damaged.load(SeqCst) {
+                true => Some(part.iter().map(|byte| !byte).collect()),
+                false => Some(part),
+            }
+        })
+    }
+
+    fn doubt(&self, at: Position) {
+        self.reads.doubts.fetch_add(1, SeqCst);
+        self.log.doubt(at);
     }
 
     fn trim(&self, up_to: Position) -> Doing<'_, Position> {

@@ -6,7 +6,9 @@
 pub mod core;
 mod owner;
 mod ownership;
+mod part;
 mod read;
+mod spans;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -27,7 +29,7 @@ use self::owner::{Order, Owner};
 use self::ownership::{Linked, Ownership, StoredLink, Tip, read_links};
 use self::read::Readers;
 use super::format::Head;
-use super::{Doing, Entry, Epoch, Limits, Link, Log, LogName, Logs, Position, Progress, Refused};
+use super::{Asking, Doing, Entry, Epoch, Limits, Link, Log, LogName, Logs, Position, Progress, Refused};
 use crate::cluster::Cluster;
 use crate::drive::Driver;
 use crate::error::{Ended, Error};
@@ -315,6 +317,14 @@ impl Log for ChainLog {
 
     fn read(&self, from: Position, max_bytes: usize) -> Doing<'_, Vec<Entry>> {
         Box::pin(self.readers.read(self, from, max_bytes))
+    }
+
+    fn read_part(&self, from: Position, len: usize) -> Asking<'_, Bytes> {
+        Box::pin(self.readers.read_part(self, from, len))
+    }
+
+    fn doubt(&self, at: Position) {
+        self.readers.doubt(self, at);
     }
 
     fn trim(&self, up_to: Position) -> Doing<'_, Position> {

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use bytes::Bytes;
 use metadata::Stored;
 use parking_lot::Mutex;
 use protocol::{EntryId, LedgerId};
 
 use super::core::end_position;
+use super::spans::Spans;
 use super::{ChainLog, StoredLink};
 use crate::cluster::Cluster;
 use crate::error::Error;
@@ -29,11 +31,13 @@ pub struct Readers {
     reads: AtomicU64,
 }
 
-struct OpenLink {
-    reader: LedgerReader,
-    base: Position,
+pub(super) struct OpenLink {
+    pub(super) reader: LedgerReader,
+    pub(super) base: Position,
     /// Where entries begin: those that somebody may ask for next.
     hints: Mutex<BTreeMap<Position, EntryId>>,
+    /// The same by the lengths of entries, unproved.
+    pub(super) spans: Mutex<Spans>,
     last_read: AtomicU64,
 }
 
@@ -57,9 +61,7 @@ impl Readers {
     }
 
     pub async fn read(&self, log: &ChainLog, from: Position, max_bytes: usize) -> Result<Vec<Entry>, Error> {
-        // In this order: what was acknowledged then, lies in links that are there now.
-        let acknowledged = log.progress.borrow().acknowledged;
-        let links = log.links.lock().clone();
+        let (acknowledged, links) = readable(log);
         let first = links.first().map_or(Position::START, |stored| stored.link.base);
         if from < first {
             return Err(Error::Trimmed { asked: from, first });
@@ -67,8 +69,7 @@ impl Readers {
         if from > acknowledged {
             return Err(Error::NotYet(format!("position {from}")));
         }
-        let after = links.partition_point(|stored| stored.link.base <= from);
-        let stored = match after.checked_sub(1).and_then(|at| links.get(at)) {
+        let stored = match link_of(&links, from) {
             Some(stored) if from < acknowledged => stored.clone(),
             _ => return Ok(Vec::new()),
         };
@@ -81,6 +82,23 @@ impl Readers {
                 Err(Error::Trimmed { asked: from, first })
             }
             read => read,
+        }
+    }
+
+    /// Bytes of one entry, unverified; `None` where they cannot be read without the rest of it.
+    pub async fn read_part(&self, log: &ChainLog, from: Position, len: usize) -> Option<Bytes> {
+        let (acknowledged, links) = readable(log);
+        let stored = link_of(&links, from).filter(|_| from < acknowledged)?;
+        let link = self.open(stored).await.ok()?;
+        link.part(log, from, len, stored.link.end.unwrap_or(acknowledged)).await
+    }
+
+    /// What was read by parts there was not what it should be.
+    pub fn doubt(&self, log: &ChainLog, at: Position) {
+        let (_, links) = readable(log);
+        let ledger = link_of(&links, at).map(|stored| stored.link.ledger);
+        if let Some(link) = ledger.and_then(|ledger| self.open.lock().get(&ledger).cloned()) {
+            link.spans.lock().clear();
         }
     }
 
@@ -99,7 +117,8 @@ impl Readers {
     fn keep(&self, base: Position, reader: LedgerReader) -> Arc<OpenLink> {
         let last_read = AtomicU64::new(self.reads.load(Relaxed));
         let id = reader.ledger();
-        let link = Arc::new(OpenLink { reader, base, hints: Mutex::default(), last_read });
+        let link =
+            Arc::new(OpenLink { reader, base, hints: Mutex::default(), spans: Mutex::default(), last_read });
         let mut open = self.open.lock();
         if open.len() >= OPEN {
             let oldest = open.iter().min_by_key(|(_, link)| link.last_read.load(Relaxed));
@@ -109,6 +128,17 @@ impl Readers {
         open.insert(id, link.clone());
         link
     }
+}
+
+/// What is acknowledged, and the links in which it lies: in this order, for links come before what is in them.
+fn readable(log: &ChainLog) -> (Position, Vec<StoredLink>) {
+    let acknowledged = log.progress.borrow().acknowledged;
+    (acknowledged, log.links.lock().clone())
+}
+
+fn link_of(links: &[StoredLink], position: Position) -> Option<&StoredLink> {
+    let after = links.partition_point(|stored| stored.link.base <= position);
+    after.checked_sub(1).and_then(|at| links.get(at))
 }
 
 fn is_trimmed(log: &ChainLog, stored: &StoredLink) -> bool {
@@ -142,7 +172,7 @@ impl OpenLink {
     }
 
     /// The last entry that may be read.
-    async fn last_entry(&self, log: &ChainLog) -> Result<EntryId, Error> {
+    pub(super) async fn last_entry(&self, log: &ChainLog) -> Result<EntryId, Error> {
         if let Some(closed) = self.reader.closed() {
             return Ok(closed.last);
         }

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use metadata::registry::Standing;
 use metadata::schema::LedgerTask;
-use protocol::bookie::Refusal;
+use protocol::bookie::{Refusal, Request};
 use protocol::{BookieId, LedgerId};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -416,4 +416,37 @@ async fn verify(log: &Arc<dyn Log>, acked: &[Entry], seed: u64) {
         let kept = stored.contains(&(entry.position, entry.body.clone()));
         assert!(kept, "seed {seed}: what was acknowledged at {} is gone", entry.position);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn parts_are_read_without_their_entries() {
+    let model = Model::new(3, 5);
+    let limits = Limits { roll_bytes: 1 << 40, window_bytes: 1 << 30, ..Limits::default() };
+    let log = logs(&model, limits).open(&name()).await.expect("opens");
+    let end = append(&log, 0, 20_000).await;
+    acknowledged(&*log, end).await.expect("acknowledges");
+    model.bookies.watch();
+    let middle = body(12_345);
+    let at = (0..12_345).fold(Position::START, |at, i| at.after(body(i).len()));
+    assert_eq!(log.read_part(at.after(3), middle.len() - 3).await, Some(middle.slice(3..)));
+    let sent = model.bookies.sent();
+    let cheap = |request: &Request| matches!(request, Request::Lengths { .. } | Request::ReadRange { .. });
+    assert!(sent.iter().all(|(_, request)| cheap(request)) && sent.len() < 10, "{sent:?}");
+    // What lies near is known by now.
+    assert_eq!(log.read_part(at.after(middle.len()), 10).await, Some(body(12_346).slice(..10)));
+    assert_eq!(model.bookies.sent().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_comes_from_any_bookie_that_has_it() {
+    let model = Model::new(3, 6);
+    let log = open(&model).await;
+    let end = append(&log, 0, 100).await;
+    acknowledged(&*log, end).await.expect("acknowledges");
+    for down in 0..2 {
+        model.bookies.set(down, if down == 0 { Mood::Down } else { Mood::Mute });
+        assert_eq!(log.read_part(Position::START, 5).await, Some(body(0).slice(..5)), "without {down}");
+    }
+    model.bookies.set(2, Mood::Down);
+    assert_eq!(log.read_part(Position::START, 5).await, None);
 }

@@ -24,11 +24,14 @@ pub const MAX_FRAME: usize = 8 * 1024 * 1024;
 /// The largest encoded entry: what still fits into a v2 frame, so that any client can read it.
 pub const MAX_ENTRY: usize = crate::entry::MAX_FRAME - 28;
 
-/// What the bookie can do, as bits of [`Welcome::capabilities`]. All that version 1 has.
-pub const CAPABILITIES: u32 = 0b111;
+/// What the bookie can do, as bits of [`Welcome::capabilities`]. All that there are.
+pub const CAPABILITIES: u32 = 0b1111;
 pub const MANY_ADDS: u32 = 0b001;
 pub const RANGES: u32 = 0b010;
 pub const ALL_OPERATIONS: u32 = 0b100;
+pub const LENGTHS: u32 = 0b1000;
+/// The most lengths that are asked for, and answered, at once.
+pub const MOST_LENGTHS: u32 = 16 * 1024;
 
 /// What a client says first: `version u16 | id length u16 | id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +114,7 @@ mod kind {
     pub const FORCE: u8 = 0x07;
     pub const INFO: u8 = 0x08;
     pub const LIST_ENTRIES: u8 = 0x09;
+    pub const LENGTHS_OF: u8 = 0x0a;
 
     pub const STATUSES: u8 = 0x80;
     pub const ENTRY: u8 = 0x82;
@@ -119,6 +123,7 @@ mod kind {
     pub const LAC: u8 = 0x86;
     pub const SPACE: u8 = 0x88;
     pub const LIST: u8 = 0x89;
+    pub const LENGTHS: u8 = 0x8a;
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! LAC       86 | id u64 | packet length u32 | packet | last entry      (an absent one has length 0)
 //! space     88 | id u64 | free u64 | total u64
 //! list      89 | id u64 | BookKeeper's availability packet
+//! lengths   8a | id u64 | lengths u32 each
 //! ```
 
 use bytes::{Buf, BufMut, Bytes};
@@ -96,6 +97,10 @@ pub fn encode_answer(id: u64, outcome: Outcome, statuses: &mut Statuses, out: &m
             head(kind::RANGE, id, bytes.len(), out);
             out.bytes(bytes);
         }
+        Ok(Answer::Lengths(lengths)) => {
+            head(kind::LENGTHS, id, lengths.len() * 4, out);
+            lengths.iter().for_each(|length| out.fields().put_u32(*length));
+        }
         Ok(Answer::Lac { packet, last_entry }) => {
             let (packet, last) = (packet.unwrap_or_default(), last_entry.unwrap_or_default());
             head(kind::LAC, id, 4 + packet.len() + last.len(), out);
@@ -179,6 +184,12 @@ pub fn decode_reply(mut frame: Bytes, mut each: impl FnMut(FromBookie)) -> Resul
             total: frame.try_get_u64().map_err(|_| SHORT)?,
         },
         kind::LIST => Answer::List(Runs::decode(frame)?),
+        kind::LENGTHS => match frame.as_chunks() {
+            (lengths, []) => {
+                Answer::Lengths(lengths.iter().map(|length| u32::from_be_bytes(*length)).collect())
+            }
+            _ => return Err(SHORT),
+        },
         _ => return Err(Garbage("an extension reply of a kind that version 1 does not have")),
     };
     each(FromBookie::Answer { id, answer });

@@ -10,6 +10,7 @@
 //! force       07 | id u64 | ledger i64
 //! info        08 | id u64
 //! list        09 | id u64 | ledger i64
+//! lengths     0a | id u64 | ledger i64 | first i64 | count u32
 //!
 //! add options   1 recovery, 2 high priority, 4 deferred sync
 //! read options  bits u8: 1 fence (then key 20), 2 high priority, 4 with LAC, 8 long poll (then previous i64, wait ms u32)
@@ -109,6 +110,7 @@ fn encode(id: u64, request: &Request, out: &mut Outgoing) -> Result<(), Unsendab
         Request::Force { .. } => kind::FORCE,
         Request::Info => kind::INFO,
         Request::ListEntries { .. } => kind::LIST_ENTRIES,
+        Request::Lengths { .. } => kind::LENGTHS_OF,
     });
     fields.put_u64(id);
     request.ledger().iter().for_each(|ledger| fields.put_i64(ledger.0));
@@ -127,6 +129,10 @@ fn encode(id: u64, request: &Request, out: &mut Outgoing) -> Result<(), Unsendab
             fields.put_i64(entry.0);
             fields.put_u32(*from);
             fields.put_u32(*len);
+        }
+        Request::Lengths { first, max_count, .. } => {
+            fields.put_i64(first.0);
+            fields.put_u32(*max_count);
         }
         Request::WriteLac { lac, key, packet, .. } => {
             if packet.len() > MAX_ENTRY {
@@ -214,6 +220,9 @@ fn decode_one(kind: u8, ledger: LedgerId, frame: &mut Bytes) -> Result<Result<Re
             from: frame.try_get_u32().map_err(|_| SHORT)?,
             len: frame.try_get_u32().map_err(|_| SHORT)?,
         },
+        kind::LENGTHS_OF => {
+            Request::Lengths { ledger, first: entry()?, max_count: frame.try_get_u32().map_err(|_| SHORT)? }
+        }
         kind::WRITE_LAC => Request::WriteLac {
             ledger,
             lac: entry()?,

@@ -54,6 +54,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("force", Request::Force { ledger: LEDGER }),
         ("info", Request::Info),
         ("list", Request::ListEntries { ledger: LEDGER }),
+        ("lengths-of", Request::Lengths { ledger: LEDGER, first: EntryId(3), max_count: 100 }),
     ]
 }
 
@@ -87,6 +88,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("no-lac", Answer::Lac { packet: None, last_entry: None }),
         ("space", Answer::Info { free: 1, total: 2 }),
         ("entry-list", Answer::List(list)),
+        ("lengths", Answer::Lengths(vec![5, 1 << 20])),
     ]
 }
 
@@ -125,7 +127,8 @@ fn bare_answers_travel_as_runs() {
 #[test]
 fn greetings_match_the_golden_vectors() {
     let hello = Hello { bookie: "b-1:3181".into() };
-    let welcome = Welcome { capabilities: CAPABILITIES, incarnation: 3, bookie: "b-1:3181".into() };
+    let welcome =
+        Welcome { capabilities: CAPABILITIES & !LENGTHS, incarnation: 3, bookie: "b-1:3181".into() };
     assert_eq!(written(|out| v2::encode_auth(&hello.encode(), out)), golden("hello"));
     assert_eq!(written(|out| v2::encode_auth(&welcome.encode(), out)), golden("welcome"));
     assert_eq!(Hello::decode(hello.encode().payload), Ok(hello));

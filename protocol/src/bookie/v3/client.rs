@@ -59,7 +59,9 @@ pub fn encode_request(request: &Request, id: u64, out: &mut Outgoing) -> Result<
             message.list = of(ledger);
             operation::LIST_ENTRIES
         }
-        Request::BatchRead { .. } | Request::ReadRange { .. } => return Err(Unsendable::NotOnThisWire),
+        Request::BatchRead { .. } | Request::ReadRange { .. } | Request::Lengths { .. } => {
+            return Err(Unsendable::NotOnThisWire);
+        }
     };
     message.header = Some(messages::Header {
         version: messages::VERSION_THREE,

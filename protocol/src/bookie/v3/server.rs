@@ -115,7 +115,7 @@ fn operation(op: Op) -> i32 {
         Op::Info => operation::INFO,
         Op::ListEntries => operation::LIST_ENTRIES,
         Op::Other(operation) => operation as i32,
-        Op::BatchRead | Op::ReadRange => 0,
+        Op::BatchRead | Op::ReadRange | Op::Lengths => 0,
     }
 }
 
@@ -177,7 +177,7 @@ fn reply(echo: &Echo, outcome: Outcome) -> messages::Response {
             };
             message.list = Some(messages::ListResponse { status, ledger, entries });
         }
-        Op::BatchRead | Op::ReadRange | Op::Other(_) => {}
+        Op::BatchRead | Op::ReadRange | Op::Lengths | Op::Other(_) => {}
     }
     message
 }
