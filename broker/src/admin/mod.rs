@@ -7,8 +7,10 @@ mod clients;
 mod clone;
 mod config;
 mod connections;
+mod correction;
 mod groups;
 mod offsets;
+mod positions;
 mod progress;
 mod rates;
 mod reset;
@@ -64,6 +66,8 @@ pub(crate) fn dispatch(served: &Arc<Served>, request: &Command, answer: Answer) 
         code::GET_BROKER_RUNTIME_INFO => runtime::show(served, answer),
         code::VIEW_BROKER_STATS_DATA => stats::of_key(served, request, answer),
         code::INVOKE_BROKER_TO_RESET_OFFSET => reset::reset(served, request, answer),
+        code::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => positions::of_members(served, request, answer),
+        code::QUERY_CORRECTION_OFFSET => correction::offsets(served, request, answer),
         code::CLONE_GROUP_OFFSET => clone::clone(served, request, answer),
         code::GET_CONSUMER_RUNNING_INFO => clients::running_info(served, request, answer),
         code::CONSUME_MESSAGE_DIRECTLY => clients::consume(served, request, answer),

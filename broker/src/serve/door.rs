@@ -9,7 +9,7 @@ use protocol::remoting::code::request::{self as code, name as code_name};
 use protocol::remoting::code::response;
 
 use super::answer::{Answer, Refusal, refuse};
-use super::{Served, halves, heartbeat, locks, offsets, pull, send, send_back, view};
+use super::{Served, halves, heartbeat, locks, offsets, pull, resume, send, send_back, view};
 use crate::admin;
 use crate::vb::{Effect, Outcome, Record};
 
@@ -137,6 +137,7 @@ fn dispatch(served: &Arc<Served>, request: &Command, answer: Answer) {
         code::UNLOCK_BATCH_MQ => locks::unlock(served, request, answer),
         code::CONSUMER_SEND_MSG_BACK => send_back::send_back(served, request, answer),
         code::END_TRANSACTION => halves::end(served, request, answer),
+        code::RESUME_CHECK_HALF_MESSAGE => resume::resume(served, request, answer),
         other => {
             if let Some(answer) = admin::dispatch(served, request, answer) {
                 answer.refuse(unsupported(other));

@@ -3,7 +3,7 @@
 //!
 //! * [`door`] — what comes in by a connection: admission, dispatch, and the end of the connection.
 //! * [`answer`] — the duty to answer.
-//! * [`send`], [`pull`], [`offsets`], [`view`], [`heartbeat`], [`locks`], [`send_back`], [`halves`] — the verbs.
+//! * [`send`], [`pull`], [`offsets`], [`view`], [`heartbeat`], [`locks`], [`send_back`], [`halves`], [`resume`] — the verbs.
 //! * [`put`] — how a message gets to its queue, whoever sends it.
 //! * [`delay`] — delivers delayed messages.
 //! * [`commits`], [`held`], [`filter`], [`properties`] — what the verbs share.
@@ -22,6 +22,7 @@ pub(crate) mod offsets;
 pub mod properties;
 pub(crate) mod pull;
 pub(crate) mod put;
+mod resume;
 mod send;
 mod send_back;
 mod upkeep;

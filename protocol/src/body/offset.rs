@@ -1,4 +1,4 @@
-//! Offsets that consumers shall go on from (220, 222), and all offsets of a broker (43, 45).
+//! Offsets that consumers shall go on from (220, 222, 308), where they are (221, 223), and all of a broker (43, 45).
 
 use std::collections::BTreeMap;
 
@@ -35,4 +35,25 @@ pub struct ResetOffset {
 pub struct AllOffsets {
     pub data_version: DataVersion,
     pub offset_table: BTreeMap<String, BTreeMap<i32, i64>>,
+}
+
+/// By queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CorrectionOffsets {
+    pub correction_offsets: BTreeMap<i32, i64>,
+}
+
+/// Where a client is, by queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClientOffsets {
+    pub message_queue_table: BTreeMap<String, i64>,
+}
+
+/// Where the clients of a group are, by client and by queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GroupOffsets {
+    pub consumer_table: BTreeMap<String, BTreeMap<String, i64>>,
 }

@@ -1,6 +1,6 @@
 use protocol::body::connection::{ConsumerConnection, ProducerConnection, ProducerTable, SubscriptionOf};
 use protocol::body::group::{GroupConfig, GroupList, GroupTable};
-use protocol::body::offset::{AllOffsets, ResetOffsets};
+use protocol::body::offset::{AllOffsets, CorrectionOffsets, GroupOffsets, ResetOffsets};
 use protocol::body::stats::{
     BrokerStats, ConsumeStats, ConsumeStatsList, QueueRows, TimeSpans, TopicStats, key,
 };
@@ -211,6 +211,50 @@ async fn members_are_told_where_to_go_on() {
     let query = Command::request(code::QUERY_CONSUMER_OFFSET).with("consumerGroup", "g");
     let at = admin.ask(query.with("topic", "t").with("queueId", 0)).await;
     assert_eq!(at.fields.get("offset"), Some("0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_are_asked_where_they_are() {
+    let world = World::new();
+    let owner = world.open().await;
+    let (client, other, admin) = (owner.client(), owner.client(), owner.client());
+    client.publish("t", 0, "", "x").await;
+    let ask =
+        Command::request(code::INVOKE_BROKER_TO_GET_CONSUMER_STATUS).with("topic", "t").with("group", "g");
+    assert_eq!(admin.ask(ask.clone()).await.code, 1, "nobody is there");
+    client.heartbeat("a", vec![consumes("g", "t", 1)], &[]).await;
+    other.heartbeat("b", vec![consumes("g", "t", 1)], &[]).await;
+    let asked = admin.send(ask);
+    wait(10).await;
+    let question =
+        client.told().into_iter().find(|told| told.code == code::GET_CONSUMER_STATUS_FROM_CLIENT).unwrap();
+    let said = format!("{{\"messageQueueTable\":{{{}:7}}}}", key("broker-0", "t", 0));
+    client.connection.answered(question.reply(0).body(said));
+    // The other says nothing.
+    wait(5_100).await;
+    let told: GroupOffsets = read(&admin.reply(asked).await);
+    let positions: Vec<_> = told.consumer_table.iter().collect();
+    assert_eq!(positions, [(&"a".to_owned(), &[(key("broker-0", "t", 0), 7)].into())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_joins_is_told_how_far_the_slowest_has_come() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    for group in ["g", "h"] {
+        client.heartbeat(group, vec![consumes(group, "t", 1)], &[]).await;
+    }
+    client.publish("t", 0, "", "x").await;
+    client.publish("t", 0, "", "x").await;
+    client.ask(commit("g", "t", 0, 2)).await;
+    client.ask(commit("h", "t", 0, 1)).await;
+    let ask = Command::request(code::QUERY_CORRECTION_OFFSET).with("topic", "t").with("compareGroup", "g");
+    let slowest = async |left_out: &str| -> CorrectionOffsets {
+        read(&client.ask(ask.clone().with("filterGroups", left_out)).await)
+    };
+    assert_eq!(slowest("").await.correction_offsets, [(0, 1)].into());
+    assert_eq!(slowest("h,x").await.correction_offsets, [(0, 2)].into());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,3 +1,5 @@
+use protocol::message::OffsetId;
+
 use super::*;
 
 async fn half(client: &Client, key: &str) -> Command {
@@ -98,6 +100,42 @@ async fn a_transaction_nobody_decides_on_is_parked() {
     assert!(owner.served.vb.core().state().halves().is_empty());
     assert_eq!(client.pull("TRANS_CHECK_MAX_TIME_TOPIC", 0, 0).await.bodies(), ["K"]);
     assert_eq!(client.pull("t", 1, 0).await.max, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_was_given_up_can_be_asked_for_again() {
+    let world = World::new();
+    let mut settings = Settings::default();
+    for (key, value) in [("transactionTimeOut", "1000"), ("transactionCheckMax", "0")] {
+        settings.set(key, value).unwrap();
+    }
+    let owner = world.open_with(settings).await;
+    let client = owner.client();
+    client.heartbeat("c", vec![], &["p"]).await;
+    let sent = half(&client, "K").await;
+    wait(2_000).await;
+    let parked = client.pull("TRANS_CHECK_MAX_TIME_TOPIC", 0, 0).await;
+    let update = Command::request(code::UPDATE_BROKER_CONFIG).body("transactionCheckMax=5\n");
+    assert_eq!(client.ask(update).await.code, 0);
+    let resume =
+        |id: String| Command::request(code::RESUME_CHECK_HALF_MESSAGE).with("topic", "t").with("msgId", id);
+    let not_parked = sent.fields.get("msgId").unwrap().to_owned();
+    assert_eq!(client.ask(resume(not_parked)).await.code, 1, "it is where half messages wait");
+    assert_eq!(client.ask(resume("garbage".into())).await.code, 1);
+    let message = &parked.messages[0];
+    let mut id = String::new();
+    OffsetId { host: message.store_host, offset: message.physical_offset }.write(&mut id);
+    assert_eq!(client.ask(resume(id)).await.code, 0);
+    wait(1_100).await;
+    let question = questions(&client).pop().unwrap();
+    let decided = Command::request(code::END_TRANSACTION)
+        .with("producerGroup", "p")
+        .with("tranStateTableOffset", question.fields.get("tranStateTableOffset").unwrap_or_default())
+        .with("commitLogOffset", question.fields.get("commitLogOffset").unwrap_or_default())
+        .with("commitOrRollback", 8)
+        .with("msgId", "m");
+    assert_eq!(client.ask(decided).await.code, 0);
+    assert_eq!(client.pull("t", 1, 0).await.bodies(), ["K"]);
 }
 
 #[tokio::test(start_paused = true)]
