@@ -28,7 +28,7 @@ pub(super) fn show(served: &Arc<Served>, answer: Answer) {
     drop(members);
     let began = now.wall - served.age(now).as_millis() as i64;
     let per_second = |of: fn(&super::rates::Totals) -> u64| served.rates.per_second(of);
-    let told: [(&str, String); 34] = [
+    let told: [(&str, String); 39] = [
         ("bootTimestamp", began.to_string()),
         ("brokerActive", "true".into()),
         ("brokerVersion", protocol::remoting::VERSION.to_string()),
@@ -58,11 +58,16 @@ pub(super) fn show(served: &Arc<Served>, answer: Answer) {
         ("sendThreadPoolQueueHeadWaitTimeMills", oldest.as_millis().to_string()),
         ("pullThreadPoolQueueSize", "0".into()),
         ("pullThreadPoolQueueHeadWaitTimeMills", "0".into()),
+        ("ackThreadPoolQueueSize", "0".into()),
+        ("ackThreadPoolQueueHeadWaitTimeMills", "0".into()),
         ("queryThreadPoolQueueSize", "0".into()),
         ("queryThreadPoolQueueHeadWaitTimeMills", "0".into()),
         ("pageCacheLockTimeMills", "0".into()),
         ("timerReadBehind", "0".into()),
         ("timerOffsetBehind", "0".into()),
+        ("timerCongestNum", "0".into()),
+        ("timerEnqueueTps", "0.0".into()),
+        ("timerDequeueTps", "0.0".into()),
     ];
     let table: BTreeMap<String, String> =
         told.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();

@@ -4,6 +4,7 @@ mod administering;
 mod consuming;
 mod delaying;
 mod members;
+mod promised;
 mod refusing;
 mod sending;
 mod transacting;

@@ -178,6 +178,18 @@ async fn what_is_not_served_is_answered_by_name() {
     assert_eq!(say(&server(), Command::request(-5)).await.code, response::REQUEST_CODE_NOT_SUPPORTED);
 }
 
+#[tokio::test]
+async fn every_code_is_answered_as_the_table_of_compatibility_says() {
+    let table = include_str!("../../../docs/compatibility.md");
+    for (name, code) in ask::ALL {
+        let reply = say(&server(), Command::request(*code)).await;
+        let row = format!("| {code} | {name} | name server | ");
+        let promised =
+            table.lines().any(|line| line.starts_with(&row) && !line.starts_with(&format!("{row}3 ")));
+        assert_eq!(reply.code != response::REQUEST_CODE_NOT_SUPPORTED, promised, "{name}");
+    }
+}
+
 #[test]
 fn http_tells_addresses_metrics_and_health() {
     let told = NameServer::new(Settings { nsaddr: "a:1;b:1".into(), ..Settings::default() }).unwrap();

@@ -4,6 +4,9 @@ macro_rules! codes {
     ($($name:ident = $code:literal,)*) => {
         $(pub const $name: i32 = $code;)*
 
+        /// All of them, with their names.
+        pub const ALL: &[(&str, i32)] = &[$((stringify!($name), $code),)*];
+
         /// RocketMQ's name of a code.
         pub fn name(code: i32) -> Option<&'static str> {
             match code {

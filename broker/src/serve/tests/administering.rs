@@ -52,6 +52,10 @@ async fn topics_are_made_changed_told_and_deleted() {
     assert_eq!(reply.fields.number::<usize>("totalTopicNum").ok(), Some(table.topic_config_table.len()));
     let system: TopicList = read(&admin.ask(Command::request(code::GET_SYSTEM_TOPIC_LIST_FROM_BROKER)).await);
     assert!(system.topic_list.contains(&"c".into()) && !system.topic_list.contains(&"t".into()));
+    let list = r#"{"topicConfigList":[{"topicName":"l","readQueueNums":2,"writeQueueNums":2,"perm":6}]}"#;
+    assert_eq!(admin.ask(Command::request(code::UPDATE_AND_CREATE_TOPIC_LIST).body(list)).await.code, 0);
+    let listed = Command::request(code::GET_TOPIC_CONFIG).with("topic", "l");
+    assert_eq!(read::<TopicConfig>(&admin.ask(listed).await).read_queue_nums, 2);
     for wrong in [
         make("a b", 1, 6, ""),
         make("TBW102", 1, 6, ""),
@@ -90,6 +94,13 @@ async fn groups_are_made_told_and_deleted_with_their_offsets() {
     assert_eq!(owner.served.vb.core().state().offsets().of_group("g").count(), 0);
     let again: GroupConfig = read(&admin.ask(one).await);
     assert_eq!(again.retry_max_times, 16, "it is made again, with defaults");
+    let list = r#"{"groupConfigList":[{"groupName":"l","retryMaxTimes":4}]}"#;
+    assert_eq!(
+        admin.ask(Command::request(code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST).body(list)).await.code,
+        0
+    );
+    let listed = Command::request(code::GET_SUBSCRIPTIONGROUP_CONFIG).with("group", "l");
+    assert_eq!(read::<GroupConfig>(&admin.ask(listed).await).retry_max_times, 4);
     let garbage = Command::request(code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP).body("no json");
     assert_eq!(admin.ask(garbage).await.code, 1);
 }

@@ -29,7 +29,9 @@ final class AdminCodes implements Scenario {
         says(raw.ask(broker, 351, null, "topic", topic), "351", topic, "readQueueNums");
         says(raw.ask(broker, 352, null, "group", group), "352", group, "retryMaxTimes");
         says(raw.ask(broker, 303, null, "topic", topic, "group", group), "303", "consumeTimeSpanSet");
-        says(raw.ask(broker, 308, null, "compareGroup", group, "filterGroups", group, "topic", topic), "308", "correctionOffsets");
+        says(raw.ask(broker, 308, null, "compareGroup", group, "topic", topic), "308", "correctionOffsets");
+        says(raw.ask(broker, 223, null, "topic", topic, "group", group, "clientAddr", ""), "223", "consumerTable", topic);
+        Raw.code(1, raw.ask(broker, 223, null, "topic", topic, "group", "nobody", "clientAddr", ""), "223 of a group without members");
         says(raw.ask(broker, 305, null), "305", "topicList", "TBW102");
         says(raw.ask(broker, 315, null, "statsName", "TOPIC_PUT_NUMS", "statsKey", topic), "315", "statsMinute", "statsDay");
         says(raw.ask(namesrv, 224, null, "cluster", world.target.clusters().get(0)), "224", topic);

@@ -7,7 +7,7 @@ import java.util.Set;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 
-/** Where a new group begins: at the first message, or from a time on. The last: see NewGroupAtLast. */
+/** Where a new group begins: at the first message, or from a time on. At the last: see ConsumeFromLast. */
 final class ConsumeFrom implements Scenario {
     @Override
     public void run(World world) throws Exception {

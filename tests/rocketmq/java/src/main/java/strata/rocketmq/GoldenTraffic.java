@@ -41,6 +41,12 @@ final class GoldenTraffic {
             long lag = world.admin().examineConsumeStats(GROUP, TOPIC).computeTotalDiff();
             return lag == 0 ? null : "the lag of " + GROUP + " is " + lag;
         });
+        // The member commits its place in the retry topic when the first pull of that has ended.
+        Check.eventually(60, () -> {
+            var queues = world.admin().examineConsumeStats(GROUP).getOffsetTable().keySet();
+            boolean committed = queues.stream().anyMatch(queue -> queue.getTopic().startsWith("%RETRY%"));
+            return committed ? null : "nothing is committed in the retry topic of " + GROUP;
+        });
         Map<String, String> names = new LinkedHashMap<>();
         names.put("namesrv", target.namesrv);
         names.put("broker", target.brokerAddress());

@@ -2,6 +2,7 @@ package strata.rocketmq;
 
 import java.util.Arrays;
 import java.util.Map;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
@@ -17,10 +18,11 @@ final class Printed {
         {"\\b(?:[0-9A-F]{56}|[0-9A-F]{32})\\b", "ID"},
         {"/?127\\.0\\.0\\.1:\\d+", "ADDRESS"},
         {"\\d+@[0-9a-z]+#\\d+", "PROCESS"},
-        {"\\bV\\d+_\\d+_\\d+\\w*", "VERSION"},
+        {"\\bV\\d+_\\d+_\\d+\\w*|\\bStrataMQ_\\d+\\.\\d+\\.\\d+", "VERSION"},
+        {"(?m)^producer group.*@administrator,.*$", ""},
         {"\\b\\d+\\.\\d+\\b", "N.N"},
-        {"(?i)((?:commitLog ?Offset|physicOffset)[:=] ?)\\d+", "$1N"},
-        {"@\\d+$", "@N"},
+        {"(?i)((?:commitLog ?Offset|physicOffset)[:=]\\s*)\\d+", "$1N"},
+        {"(?m)@\\d+$", "@N"},
         {"\\S+@mqadmin-\\w+-i-\\d+", "CLIENT"},
         {"commitLogDiskRatio_[^\\s:]+", "commitLogDiskRatio_PATH"},
         {"\\d+-\\d+\\(", "N-N("},
@@ -31,6 +33,10 @@ final class Printed {
         {"(?m)^\\s*(at |\\.\\.\\. |See |For more information).*$", ""},
         {"(CODE: \\d+) .*", "$1"},
         {"[ \\t]+", " "},
+        // Depends on whether the group's first pull of its retry topic had ended when its member left.
+        {"(?m)^%RETRY%IdleGroup broker-0 .*$", ""},
+        // Apache counts what came within a day only after a while.
+        {"(?m)( \\d+ N\\.N N\\.N) \\d+ \\d+$", "$1 N N"},
     };
     private final Map<String, String> names;
 
@@ -44,6 +50,9 @@ final class Printed {
         for (String[] rule : RULES) {
             normal = Pattern.compile(rule[0]).matcher(normal).replaceAll(rule[1]);
         }
+        // Java's hash maps: in any order.
+        normal = Pattern.compile("(properties=|Properties: )\\{([^}]*)\\}").matcher(normal).replaceAll(found -> Matcher.quoteReplacement(
+            Arrays.stream(found.group(2).split(", ")).sorted().collect(Collectors.joining(", ", found.group(1) + "{", "}"))));
         if (NAMES_ONLY.matcher(command).lookingAt()) {
             normal = normal.replaceAll("(?m)^(\\S+)\\s*[=:].*$", "$1");
         }

@@ -12,6 +12,7 @@ final class Scenarios {
 
     static {
         ALL.put("rebalance with joining and leaving members", Rebalance::new);
+        ALL.put("consume from last", ConsumeFromLast::new);
         ALL.put("offset reset", OffsetReset::new);
         ALL.put("transactions", Transactions::new);
         ALL.put("check back at another producer", CheckAnyProducer::new);
