@@ -257,7 +257,7 @@ mod tests {
         rates.note(EVERY, 0, Totals::default(), &found);
         rates.note(EVERY * 2, 0, Totals::default(), &Committed::new());
         let is = BTreeMap::from([(TopicId(1), 1_010)]);
-        let stats = rates.of_group(EVERY * 9, &is, "g", TopicId(1));
+        let stats = rates.of_group(EVERY * 3, &is, "g", TopicId(1));
         assert_eq!((stats.stats_minute.sum, stats.stats_day.sum), (10, 10));
     }
 

@@ -84,7 +84,7 @@ pub(super) fn update_many(served: &Arc<Served>, request: &Command, answer: Answe
 fn change(served: &Arc<Served>, wanted: &[Wanted], answer: Answer) {
     let now = served.vb.now();
     let mut core = served.vb.core();
-    let changed = served.topic_made(&mut core, now, |core| {
+    let changed = served.topic_made(&mut core, |core| {
         wanted.iter().try_for_each(|wanted| wanted.check().and_then(|()| wanted.apply(core, now)))
     });
     match changed {
@@ -218,11 +218,10 @@ pub(super) fn delete(served: &Arc<Served>, request: &Command, answer: Answer) {
     }
     let now = served.vb.now();
     let mut core = served.vb.core();
-    let deleted =
-        served.topic_made(&mut core, now, |core| match core.state().topic(name).map(|topic| topic.id) {
-            Some(id) => Ok(core.stage(&[Record::Change(&Change::TopicDeleted(id))], now).map(|_| ())?),
-            None => Ok(()),
-        });
+    let deleted = served.topic_made(&mut core, |core| match core.state().topic(name).map(|topic| topic.id) {
+        Some(id) => Ok(core.stage(&[Record::Change(&Change::TopicDeleted(id))], now).map(|_| ())?),
+        None => Ok(()),
+    });
     match deleted {
         Ok(()) => {
             let reply = answer.draft(response::SUCCESS);

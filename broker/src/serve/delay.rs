@@ -181,7 +181,7 @@ fn for_whom(served: &Served, core: &mut Core, message: Message) -> Option<(Place
         // A group's retries outlive the deletion of their topic.
         None if derived => {
             let now = served.vb.now();
-            served.topic_made(core, now, |core| derived_topic(core, name, 1, now)).ok()?
+            served.topic_made(core, |core| derived_topic(core, name, 1, now)).ok()?
         }
         None => return None,
     };

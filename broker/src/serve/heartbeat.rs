@@ -111,7 +111,7 @@ fn prepare(served: &Served, data: &ConsumerData, now: Now) -> Result<(), Refusal
     let group = served.group(&mut core, &data.group_name, now)?;
     let retry = format!("{RETRY_PREFIX}{}", data.group_name);
     if core.state().topic(&retry).is_none() {
-        served.topic_made(&mut core, now, |core| derived_topic(core, &retry, group.retry_queues, now))?;
+        served.topic_made(&mut core, |core| derived_topic(core, &retry, group.retry_queues, now))?;
     }
     Ok(())
 }

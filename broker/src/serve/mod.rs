@@ -45,7 +45,7 @@ use crate::error::Error;
 use crate::members::{Locks, Members};
 use crate::state::{Change, Group, Topic, topic};
 use crate::vb::clock::Clock;
-use crate::vb::{Core, Effect, Now, Record, Vb, VbSettings};
+use crate::vb::{Core, Now, Record, Vb, VbSettings};
 use answer::{Refusal, refuse};
 use commits::Commits;
 pub use counts::Counts;
@@ -199,19 +199,18 @@ impl Served {
         }
     }
 
-    /// Runs what makes a topic, and tells those who register topics once it is acknowledged.
+    /// Runs what makes a topic, and tells those who register topics: at once, so that name servers know it when its
+    /// maker is answered. A registration is void with its epoch should the log end first.
     pub(crate) fn topic_made<T>(
         &self,
         core: &mut Core,
-        now: Now,
         make: impl FnOnce(&mut Core) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let before = core.state().topics_version();
         let made = make(core)?;
         if core.state().topics_version() != before {
             self.made.fetch_max(core.staged(), Ordering::Relaxed);
-            let topics = self.topics.clone();
-            core.then(Effect::call(move |_| topics.send_modify(|count| *count += 1)), now);
+            self.topics.send_modify(|count| *count += 1);
         }
         Ok(made)
     }

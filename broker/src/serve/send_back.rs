@@ -82,8 +82,7 @@ fn check(served: &Served, failed: Failed) -> Result<Option<Failed>, Refusal> {
         return Ok(None);
     }
     let retry = format!("{RETRY_PREFIX}{}", failed.group);
-    let topic =
-        served.topic_made(&mut core, now, |core| derived_topic(core, &retry, group.retry_queues, now))?;
+    let topic = served.topic_made(&mut core, |core| derived_topic(core, &retry, group.retry_queues, now))?;
     if !topic.writable() {
         return refuse(response::NO_PERMISSION, format!("the topic[{retry}] sending message is forbidden"));
     }
@@ -118,7 +117,7 @@ fn put<'a>(served: &'a Served, failed: &Failed, message: &Message) -> Result<Loc
         true => (format!("{DLQ_PREFIX}{}", failed.group), 1),
         false => (format!("{RETRY_PREFIX}{}", failed.group), group.retry_queues),
     };
-    let topic = served.topic_made(&mut core, now, |core| derived_topic(core, &name, queues, now))?;
+    let topic = served.topic_made(&mut core, |core| derived_topic(core, &name, queues, now))?;
     let level = if failed.level == 0 { FIRST_LEVEL + message.reconsume_times } else { failed.level };
     let text = properties_of(served, failed, message, (!dead).then_some(level));
     let seen = Seen::of(&text);

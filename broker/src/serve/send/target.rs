@@ -42,7 +42,7 @@ pub(super) fn find(
     }
     let topic = match core.state().topic(send.topic) {
         Some(topic) => topic.clone(),
-        None => served.topic_made(core, now, |core| make(core, send, now))?,
+        None => served.topic_made(core, |core| make(core, send, now))?,
     };
     if !topic.writable() {
         let remark = format!("the topic[{}] sending message is forbidden", topic.name);
@@ -61,7 +61,7 @@ pub(super) fn find(
         let name = format!("{DLQ_PREFIX}{group}");
         let topic = match core.state().topic(&name) {
             Some(topic) => topic.clone(),
-            None => served.topic_made(core, now, |core| derived_topic(core, &name, 1, now))?,
+            None => served.topic_made(core, |core| derived_topic(core, &name, 1, now))?,
         };
         return Ok(Target { topic, queue: 0, dead_letter: true });
     }
