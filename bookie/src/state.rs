@@ -16,7 +16,8 @@ pub struct LedgerState {
     pub deleted: bool,
     /// Entries of it may be lost here.
     pub limbo: bool,
-    /// The shelf's damage count when this shelf first heard of the ledger.
+    /// The shelf's cleared count when this shelf first heard of the ledger: while the shelf is in limbo itself, whatever
+    /// it hears of may be old.
     pub born: u32,
     /// The shelf's damage count when all entries were known to be here.
     pub cleared: u32,
@@ -29,7 +30,7 @@ pub struct LedgerState {
 pub struct ShelfState {
     /// How often something was lost that could be of any ledger.
     pub damages: u32,
-    /// The count when everything was known to be here again.
+    /// The count when it was known which ledgers should be here: those that are not known are not lost.
     pub cleared: u32,
 }
 
@@ -47,9 +48,10 @@ impl LedgerState {
         self.fenced || self.born < shelf.damages
     }
 
-    /// Whether nothing may be said to be absent.
+    /// Whether nothing may be said to be absent. A ledger that was here when something was lost comes out by itself only:
+    /// what clears the shelf is a listing of metadata, and that may be incomplete.
     pub fn limbo(&self, shelf: &ShelfState) -> bool {
-        self.limbo || self.cleared.max(shelf.cleared) < shelf.damages
+        self.limbo || self.cleared.max(self.born) < shelf.damages
     }
 
     /// The key rule: the first key shown is the ledger's. `Some(true)`: it is to be taken over.

@@ -97,7 +97,8 @@ impl Identity {
         }
         let mut place = [0; PLACE];
         place[..text.len()].copy_from_slice(text.as_bytes());
-        if !disk.list()?.iter().any(|(name, _)| name == FILE) {
+        // A file-system check may have cut it.
+        if !disk.list()?.iter().any(|(name, size)| name == FILE && *size == 2 * PLACE as u64) {
             return create(disk, &place);
         }
         let file = disk.open(FILE)?;
@@ -212,6 +213,20 @@ mod tests {
         let new = Identity { epoch: 341, ..identity() };
         new.store(&*device.mount())?;
         assert_eq!(Identity::load(&*device.mount())?, Some(Ok(new)));
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_was_cut_is_made_again() -> io::Result<()> {
+        let device = disk::simulated::Device::new(1, 1 << 20);
+        identity().store(&*device.mount())?;
+        device.truncate(FILE, 5000);
+        for epoch in 341..344 {
+            let new = Identity { epoch, ..identity() };
+            new.store(&*device.mount())?;
+            device.lose_power();
+            assert_eq!(Identity::load(&*device.mount())?, Some(Ok(new)));
+        }
         Ok(())
     }
 

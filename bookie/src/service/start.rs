@@ -1,7 +1,7 @@
 //! From folders and metadata to a bookie that serves.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use disk::Disk;
 use metadata::Ledgers;
@@ -253,6 +253,9 @@ fn assemble(settings: Settings, ledgers: Ledgers, prepared: Prepared, run: Run) 
     let budgets = Budgets::of(settings.memory);
     let limbo_all = Arc::new(AtomicBool::new(shelves.iter().any(|shelf| shelf.doubtful)));
     metrics.limbo_all.set(u64::from(shelves.iter().any(|shelf| shelf.doubtful)));
+    // Until metadata has taken note of a loss, any ledger is old enough to be lost; also where a sound disk is asked, while
+    // the one that is gone had it.
+    let lost_until = if limbo_all.load(Ordering::Relaxed) { i64::MAX } else { hold.lost_until };
     let (questions, asked) = mpsc::unbounded_channel();
     let handles: Vec<ShelfHandle> =
         shelves.iter().map(|shelf| handle(shelf, &budgets, shelves.len(), &metrics)).collect();
@@ -282,7 +285,7 @@ fn assemble(settings: Settings, ledgers: Ledgers, prepared: Prepared, run: Run) 
         metrics,
         alarm,
         limbo_all,
-        doubts: Doubts::new(hold.lost_until, budgets.cold_reads),
+        doubts: Doubts::new(lost_until, budgets.cold_reads),
         stopping: AtomicBool::new(false),
         draining: AtomicBool::new(false),
         registered: AtomicBool::new(false),

@@ -77,6 +77,7 @@ pub enum Order {
     ClearLimbo(LedgerId),
     /// Data of any ledger may be lost here: all that are known are fenced, and nothing is answered in the negative.
     LimboAll,
+    /// Ledgers that are not known here were never here. Those that are known wait for their own [`Order::ClearLimbo`].
     ClearLimboAll,
 }
 

@@ -9,6 +9,7 @@ use super::room::{Class, Fit};
 use super::*;
 use crate::segment::format::{Kind, RECORD_HEADER};
 use crate::segment::record::{MAX_LAC_PACKET, encode_ledger};
+use crate::segment::walk;
 use crate::state::is_ledger;
 
 /// Ledgers that may be vouched for and not yet added to; beyond it the oldest answers of the metadata are asked again.
@@ -131,7 +132,7 @@ impl<D: Duty> Shelf<D> {
         }
         match self.shared.catalog.read().ledgers.get(&ledger) {
             Some(known) => known.state.clone(),
-            None => LedgerState { born: self.shelf_state.damages, ..LedgerState::default() },
+            None => LedgerState { born: self.shelf_state.cleared, ..LedgerState::default() },
         }
     }
 
@@ -185,8 +186,10 @@ impl<D: Duty> Shelf<D> {
             }
             _ => None,
         };
-        if old.is_some() && normal {
-            // It is here already, perhaps not yet synced.
+        if old.is_some_and(|old| {
+            normal || facts.as_ref().is_some_and(|f| f.key.is_some()) && self.holds(old, body)
+        }) {
+            // It is here already, perhaps not yet synced. A recovery that is tried again and again must not fill the disk.
             self.group.sync |= !options.deferred_sync;
             return Ok(Ok(()));
         }
@@ -200,6 +203,16 @@ impl<D: Duty> Shelf<D> {
         self.group.events.push(Event::Entry { ledger, slot, lac: header.lac, old, copy: false });
         self.group.sync |= !options.deferred_sync;
         Ok(Ok(()))
+    }
+
+    /// Whether these very bytes can be read there.
+    fn holds(&self, slot: Slot, body: &Body) -> bool {
+        let Ok(file) = self.shared.segments.open(SegmentId(slot.segment)) else { return false };
+        let stored = walk::read(&file, slot.offset, RECORD_HEADER + slot.length as usize);
+        let stored = stored.ok().and_then(|bytes| walk::record_at(&file, slot.offset, &bytes, 0));
+        stored.is_some_and(|record| {
+            record.intact && record.header.kind == Kind::Entry && record.body == body.joined()
+        })
     }
 
     /// Where a record of the open group will be.

@@ -146,12 +146,12 @@ impl Content {
     }
 
     /// Puts back what a durable sector held before it was last written.
-    pub(super) fn make_stale(&mut self, rng: &mut SmallRng) -> Option<u64> {
+    pub(super) fn make_stale(&mut self, rng: &mut SmallRng, which: &dyn Fn(u64) -> bool) -> Option<u64> {
         if self.overwritten.is_empty() {
             return None;
         }
         let (sector, before) = self.overwritten.remove(rng.random_range(0..self.overwritten.len()))?;
-        if before == self.sector(sector) {
+        if before == self.sector(sector) || !which(sector * SECTOR as u64) {
             return None;
         }
         self.put_sector(sector, &before);
@@ -159,12 +159,12 @@ impl Content {
     }
 
     /// Flips a bit of a page that has been written.
-    pub(super) fn flip_bit(&mut self, rng: &mut SmallRng) -> Option<u64> {
+    pub(super) fn flip_bit(&mut self, rng: &mut SmallRng, which: &dyn Fn(u64) -> bool) -> Option<u64> {
         let written: Vec<usize> = (0..self.pages.len()).filter(|page| self.pages[*page].is_some()).collect();
         let page = *written.get(rng.random_range(0..written.len().max(1)))?;
         let within = rng.random_range(0..PAGE.min(self.size as usize - page * PAGE));
-        let position = (page * PAGE + within) as u64;
-        self.flip_bit_at(position, rng.random_range(0..8));
+        let (position, bit) = ((page * PAGE + within) as u64, rng.random_range(0..8));
+        which(position).then(|| self.flip_bit_at(position, bit))?;
         Some(position)
     }
 

@@ -152,8 +152,8 @@ impl Device {
         state.durable = state.names.clone();
     }
 
-    /// Flips a bit that had been written, in a file that `which` picks.
-    pub fn flip_bit(&self, which: impl Fn(&str) -> bool) -> Option<Decay> {
+    /// Flips a bit that had been written, in a file and at a place that `which` picks.
+    pub fn flip_bit(&self, which: impl Fn(&str, u64) -> bool) -> Option<Decay> {
         self.decay(which, Content::flip_bit)
     }
 
@@ -171,8 +171,8 @@ impl Device {
         }
     }
 
-    /// Lets a durable sector go back to what it held before its last write, in a file that `which` picks.
-    pub fn make_stale(&self, which: impl Fn(&str) -> bool) -> Option<Decay> {
+    /// Lets a durable sector go back to what it held before its last write, in a file and at a place that `which` picks.
+    pub fn make_stale(&self, which: impl Fn(&str, u64) -> bool) -> Option<Decay> {
         self.decay(which, Content::make_stale)
     }
 
@@ -214,17 +214,16 @@ impl Device {
 
     fn decay(
         &self,
-        which: impl Fn(&str) -> bool,
-        how: impl Fn(&mut Content, &mut SmallRng) -> Option<u64>,
+        which: impl Fn(&str, u64) -> bool,
+        how: impl Fn(&mut Content, &mut SmallRng, &dyn Fn(u64) -> bool) -> Option<u64>,
     ) -> Option<Decay> {
         let mut state = self.state.lock();
-        let files: Vec<(String, Shared)> =
-            state.names.iter().filter(|(name, _)| which(name)).map(|(n, c)| (n.clone(), c.clone())).collect();
+        let files: Vec<(String, Shared)> = state.names.iter().map(|(n, c)| (n.clone(), c.clone())).collect();
         if files.is_empty() {
             return None;
         }
         let (file, content) = &files[state.rng.random_range(0..files.len())];
-        let position = how(&mut content.lock(), &mut state.rng)?;
+        let position = how(&mut content.lock(), &mut state.rng, &|position| which(file, position))?;
         Some(Decay { file: file.clone(), position })
     }
 }

@@ -139,15 +139,15 @@ fn a_short_write_leaves_some_of_it_behind() -> io::Result<()> {
 #[test]
 fn decay_says_where_it_was() -> io::Result<()> {
     let (device, _) = prepared(5)?;
-    let Some(flip) = device.flip_bit(|name| name == "f") else { panic!("there is a written page") };
+    let Some(flip) = device.flip_bit(|name, _| name == "f") else { panic!("there is a written page") };
     let byte = read(&device, "f", flip.position, 1)?;
     assert!(byte[0] != b'a' && (byte[0] ^ b'a').is_power_of_two());
     assert_eq!(device.find(&byte)[0], flip);
-    let Some(stale) = device.make_stale(|_| true) else { panic!("there is an overwritten sector") };
+    let Some(stale) = device.make_stale(|_, _| true) else { panic!("there is an overwritten sector") };
     assert_eq!(read(&device, "f", stale.position, 512)?, [0; 512]);
     device.truncate("f", 1000);
     assert_eq!(device.files(), [("f".into(), 1000)]);
-    assert_eq!(device.flip_bit(|name| name == "other"), None);
+    assert_eq!(device.flip_bit(|name, _| name == "other"), None);
     Ok(())
 }
 

@@ -7,10 +7,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bookie::identity::Membership;
 use bytes::Bytes;
 use metadata::store::{Change, Doing, Page, Watch};
 use metadata::{Error, KeyValue, LeaseId, Op, Revision, Scope, Store, Txn, TxnOutcome};
 use parking_lot::Mutex;
+use protocol::BookieId;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -150,6 +152,14 @@ impl MetaStore {
     pub fn mend(&self) {
         self.state.lock().cut.clear();
         self.changed.notify_waiters();
+    }
+
+    /// How far metadata knows that a bookie had come; 0 if it knows none of that name.
+    pub fn epoch(&self, bookie: &BookieId) -> u64 {
+        let key = self.scope.key(&format!("strata/disks/{bookie}"));
+        let state = self.state.lock();
+        let known = state.known.get(&key).and_then(|known| Membership::decode(&key, &known.value).ok());
+        known.map_or(0, |membership| membership.epoch)
     }
 
     /// Ends a lease before its time.

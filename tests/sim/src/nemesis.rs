@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use disk::simulated::{Call, Fault as DiskFault};
+use bookie::identity::Identity;
+use bookie::segment::format::SEGMENT_HEADER;
+use disk::simulated::{Call, Decay, Device, Fault as DiskFault};
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
@@ -55,7 +57,7 @@ impl Nemesis {
                 // Only disks that were damaged are replaced: a sound one that is refused is a violation in the end.
                 if node.is_given_up() && self.plan.victims.contains(&number) {
                     self.world.trace.note(&format!("{} gets new disks", node.id));
-                    node.renew_disks();
+                    node.renew_disks(&self.world);
                 }
                 if self.chance.hits(0.1) {
                     node.start(&self.world);
@@ -81,7 +83,8 @@ impl Nemesis {
         for node in world.nodes.iter() {
             for platter in node.platters() {
                 platter.device.heal();
-                platter.device.set_capacity(self.plan.storage.capacity);
+                // Disks that the load has filled are as good as broken: the operator makes room.
+                platter.device.set_capacity(2 * self.plan.storage.capacity);
             }
             let (from, to) = self.plan.storage.sync_ms;
             node.set_pace(from * 1000, to * 1000);
@@ -255,11 +258,10 @@ impl Nemesis {
         let platters = node.platters();
         let slot = self.chance.index(platters.len());
         let Some(platter) = platters.get(slot).cloned() else { return };
-        self.world.judge.hear(|model| model.wire.forgets_deletions(&node.id));
+        self.world.damaged(&platter);
         match fault {
             Fault::FailedRead => platter.device.fail(Call::Read, self.chance.within(0..20), DiskFault::Io),
-            Fault::BitFlip => drop(platter.device.flip_bit(|_| true)),
-            Fault::StaleSector => drop(platter.device.make_stale(|_| true)),
+            Fault::BitFlip | Fault::StaleSector => self.decay(fault, platter),
             Fault::DamagedTail | Fault::LostWrite => self.damage_tail(fault, node, platter),
             Fault::CutFile => {
                 node.stop(&self.world, Ending::Kill);
@@ -270,6 +272,7 @@ impl Nemesis {
             Fault::Wipe => {
                 node.stop(&self.world, Ending::Kill);
                 for platter in if self.chance.hits(0.5) { platters } else { vec![platter] } {
+                    self.world.damaged(&platter);
                     platter.device.wipe();
                     platter.index.wipe();
                 }
@@ -285,31 +288,60 @@ impl Nemesis {
                 exchange(&swap);
                 self.swapped.lock().push(swap);
             }
-            _ => {
-                let old = (platter.device.snapshot(), platter.index.snapshot());
-                let (world, node) = (self.world.clone(), node.clone());
-                self.later(3000..9000, move || {
-                    // It may sit in another machine meanwhile.
-                    for holder in world.nodes.iter().filter(|other| other.has(&platter)) {
-                        holder.stop(&world, Ending::Kill);
-                    }
-                    world.judge.hear(|model| model.wire.forgets_deletions(&node.id));
-                    platter.device.restore(&old.0);
-                    platter.index.restore(old.1);
-                });
-            }
+            _ => self.restore_later(platter),
         }
+    }
+
+    /// A snapshot is told from what the disk should be by the bookie's epoch in metadata, and one that is younger than
+    /// that cannot be: what was acknowledged since would be gone unnoticed (docs/architecture.md, known gaps).
+    fn restore_later(&self, platter: Platter) {
+        let old = (platter.device.snapshot(), platter.index.snapshot());
+        let copy = Device::new(0, 0);
+        copy.restore(&old.0);
+        let Ok(Some(Ok(then))) = Identity::load(&*copy.mount()) else { return };
+        let world = self.world.clone();
+        self.later(3000..9000, move || {
+            if world.meta.epoch(&then.bookie) <= then.epoch {
+                return;
+            }
+            // It may sit in another machine meanwhile.
+            for holder in world.nodes.iter().filter(|other| other.has(&platter)) {
+                holder.stop(&world, Ending::Kill);
+            }
+            world.trace.note(&format!("a disk of {} is as it was at epoch {}", then.bookie, then.epoch));
+            world.damaged(&platter);
+            platter.device.restore(&old.0);
+            platter.index.restore(old.1);
+        });
+    }
+
+    /// The disk changes something by itself, but not in the log's end: see [`Nemesis::damage_tail`].
+    fn decay(&self, fault: Fault, platter: Platter) {
+        let (before, world) = (newest_segment(&platter), self.world.clone());
+        self.later(100..1500, move || {
+            let behind = before
+                .as_ref()
+                .map(|(written, name)| (platter.device.written(name) > written + 4096, written, name));
+            let noticed = |name: &str, position: u64| match behind {
+                Some((more, written, newest)) if name == newest => more && position < *written,
+                Some((_, _, newest)) => name < newest.as_str() || !name.starts_with("segment-"),
+                None => !name.starts_with("segment-"),
+            };
+            let decayed = match fault {
+                Fault::BitFlip => platter.device.flip_bit(noticed),
+                _ => platter.device.make_stale(noticed),
+            };
+            if let Some(Decay { file, position }) = decayed {
+                world.damaged(&platter);
+                world.trace.note(&format!("{file} at {position} is not what it was"));
+            }
+        });
     }
 
     /// Waits until more was written behind what is there now: then its acknowledgement is on the disk too, and losing
     /// it can be noticed.
     fn damage_tail(&self, fault: Fault, node: &Arc<Node>, platter: Platter) {
-        let newest = |platter: &Platter| {
-            let segments =
-                platter.device.files().into_iter().filter(|(name, _)| name.starts_with("segment-"));
-            segments.map(|(name, _)| (platter.device.written(&name), name)).max_by(|a, b| a.1.cmp(&b.1))
-        };
-        let Some((before, name)) = newest(&platter) else { return };
+        let Some((before, name)) = newest_segment(&platter) else { return };
         let (world, node, place) = (self.world.clone(), node.clone(), self.chance.within(0..before));
         self.later(100..1500, move || {
             if platter.device.written(&name) > before + 4096 && node.has(&platter) {
@@ -318,6 +350,7 @@ impl Nemesis {
                     Fault::LostWrite => platter.device.lose_writes(&name, place, 512),
                     _ => platter.device.flip_bit_at(&name, place),
                 }
+                world.damaged(&platter);
                 world.trace.note(&format!("{name} at {place} is not what it was"));
             }
         });
@@ -332,6 +365,13 @@ impl Nemesis {
         let (world, node, seed) = (self.world.clone(), node.clone(), self.chance.number());
         tokio::spawn(async move { replacement::replace(&world, &node, seed).await });
     }
+}
+
+/// How far the newest segment with anything behind its header is written, and its name.
+fn newest_segment(platter: &Platter) -> Option<(u64, String)> {
+    let segments = platter.device.files().into_iter().filter(|(name, _)| name.starts_with("segment-"));
+    let written = segments.map(|(name, _)| (platter.device.written(&name), name));
+    written.filter(|(written, _)| *written > SEGMENT_HEADER as u64).max_by(|a, b| a.1.cmp(&b.1))
 }
 
 fn exchange(swap: &Swap) {

@@ -23,6 +23,8 @@ use crate::world::World;
 /// One disk with its index folder.
 #[derive(Clone)]
 pub struct Platter {
+    /// Whose it was first. It may sit in another machine.
+    pub home: BookieId,
     pub device: Device,
     pub index: MemoryIndexDisk,
 }
@@ -58,14 +60,15 @@ impl Node {
         let id: BookieId =
             format!("b{number}:3181").parse().unwrap_or_else(|_| unreachable!("it is host:port"));
         let platter = |_| Platter {
+            home: id.clone(),
             device: Device::new(chance.number(), storage.capacity),
             index: MemoryIndexDisk::new(),
         };
         let (from, to) = (storage.sync_ms.0 * 1000, storage.sync_ms.1 * 1000);
         Arc::new(Node {
             settings: settings(&id, storage),
-            id,
             platters: Mutex::new((0..disks).map(platter).collect()),
+            id,
             running: Mutex::new(None),
             out_of_service: AtomicBool::new(false),
             refusals: AtomicU32::new(0),
@@ -107,9 +110,10 @@ impl Node {
     }
 
     /// The operator puts new disks in; the process has to be down.
-    pub fn renew_disks(&self) {
+    pub fn renew_disks(&self, world: &World) {
         self.refusals.store(0, Ordering::Relaxed);
         for platter in self.platters() {
+            world.damaged(&platter);
             platter.device.wipe();
             platter.index.wipe();
         }

@@ -25,8 +25,7 @@ pub async fn replace(world: &World, node: &Arc<Node>, seed: u64) -> bool {
     let done = timeout(PATIENCE, empty(&cluster, node)).await.is_ok();
     if done {
         world.trace.note(&format!("{} is replaced", node.id));
-        world.judge.hear(|model| model.wire.forgets_deletions(&node.id));
-        node.renew_disks();
+        node.renew_disks(world);
     } else {
         let (store, scope) = (&**cluster.ledgers.store(), cluster.ledgers.scope());
         while cancel_decommission(store, scope, &node.id).await.is_err() {

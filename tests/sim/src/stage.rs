@@ -98,8 +98,7 @@ impl Stage {
     pub fn wipe(&self, bookie: &BookieId) -> Result<(), String> {
         let node = self.node(bookie)?;
         node.stop(&self.world, Ending::Kill);
-        node.renew_disks();
-        self.damage(bookie);
+        node.renew_disks(&self.world);
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use crate::chance::Chance;
 use crate::judge::Judge;
 use crate::metastore::{MetaStore, Moods};
 use crate::network::{Network, Weather};
-use crate::node::{Ending, Node};
+use crate::node::{Ending, Node, Platter};
 use crate::plan::Storage;
 use crate::process::{Process, ProcessId};
 use crate::trace::Trace;
@@ -133,6 +133,14 @@ impl World {
             self.judge
                 .hear(|model| model.violation("I18", format!("the cluster cannot be formatted: {error}")));
         }
+    }
+
+    /// A disk does not hold any more what it was given. Whoever has it now may be another bookie than the one it belongs to.
+    pub fn damaged(&self, platter: &Platter) {
+        let holders = self.nodes.iter().filter(|node| node.has(platter)).map(|node| &node.id);
+        self.judge.hear(|model| {
+            holders.chain([&platter.home]).for_each(|bookie| model.wire.forgets_deletions(bookie));
+        });
     }
 
     /// How long the world has been there.

@@ -190,14 +190,21 @@ fn limbo_says_unknown_and_fences() {
     assert_eq!(it.ask(read(2, 0)), refused(Refusal::Unknown));
     assert_eq!(it.ask(read(1, 0)), entry(1, 0, 100));
     assert_eq!(it.ask(add(1, 1, 100)), refused(Refusal::Fenced));
+    assert_eq!(it.ask(fence(4, 0)), refused(Refusal::Unknown));
     it.shelf.order(Order::Limbo(LedgerId(3))).unwrap();
     it.shelf.order(Order::ClearLimboAll).unwrap();
     assert!(it.commit());
     assert_eq!(it.ask(read(3, 0)), refused(Refusal::Unknown));
     assert_eq!(it.ask(add(3, 0, 100)), refused(Refusal::Fenced));
-    assert_eq!(it.ask(read(1, 5)), refused(Refusal::NoEntry));
+    // What was here, or was heard of meanwhile, is looked at one by one.
+    assert_eq!(it.ask(read(1, 5)), refused(Refusal::Unknown));
     assert_eq!(it.ask(add(1, 1, 100)), refused(Refusal::Fenced));
-    it.shelf.order(Order::ClearLimbo(LedgerId(3))).unwrap();
-    assert!(it.commit());
-    assert_eq!(it.ask(read(3, 0)), refused(Refusal::NoEntry));
+    assert_eq!(it.ask(read(4, 0)), refused(Refusal::Unknown));
+    assert_eq!(it.ask(read(5, 0)), refused(Refusal::NoLedger));
+    for ledger in [1, 3, 4] {
+        it.shelf.order(Order::ClearLimbo(LedgerId(ledger))).unwrap();
+        assert!(it.commit());
+        assert_eq!(it.ask(read(ledger, 5)), refused(Refusal::NoEntry));
+        assert_eq!(it.ask(add(ledger, 1, 100)), refused(Refusal::Fenced));
+    }
 }
