@@ -78,7 +78,7 @@ fn store<'a>(
         }
         sender.one(&mut core, &request.body)?
     };
-    Ok((core, sent, now))
+    Ok((core, sent.in_region(region), now))
 }
 
 fn too_large(what: &str, len: usize, most: usize) -> String {
@@ -147,7 +147,7 @@ impl<'a> Sender<'a> {
         }
         self.served.counts.stored(1, body.len());
         let key = key.or(told.seen.unique_key).map(str::to_owned);
-        Ok(Sent::of(self, staged.messages().collect(), key))
+        Ok(Sent::of(self, staged, key))
     }
 
     fn batch(&self, core: &mut Core, messages: &[Batched]) -> Result<Sent, Refusal> {
@@ -184,7 +184,7 @@ impl<'a> Sender<'a> {
         let staged = core.stage(&records, self.now)?;
         self.served.counts.stored(messages.len(), told.iter().map(|one| one.body.len()).sum());
         let key = properties::get(self.send.properties, UNIQ_KEY).map(str::to_owned);
-        Ok(Sent::of(self, staged.messages().collect(), key))
+        Ok(Sent::of(self, staged, key))
     }
 
     fn told<'b>(&self, text: &'b str, flag: i32, body: &'b [u8]) -> Result<Told<'b>, Refusal> {

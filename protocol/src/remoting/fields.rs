@@ -33,6 +33,12 @@ impl Fields {
         Fields { text: String::with_capacity(bytes), spans: Vec::with_capacity(fields) }
     }
 
+    /// Makes room for so many bytes of names and values, and so many fields, at once.
+    pub fn reserve(&mut self, bytes: usize, fields: usize) {
+        self.text.reserve(bytes);
+        self.spans.reserve(fields);
+    }
+
     pub fn len(&self) -> usize {
         self.spans.len()
     }

@@ -3,27 +3,40 @@
 //! Tolerated, because clients send it: numbers, booleans and null as values of ext fields (C++), unknown names at the
 //! top, a language as a number, text that is not UTF-8 (it is replaced).
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, BytesMut};
 
 use super::command::MAX_FIELDS;
 use super::{Command, Encoding, Fields, Language};
 use crate::Garbage;
 
+/// How far is looked byte by byte.
+const NEAR: usize = 16;
 const BROKEN: Garbage = Garbage("a header that is not JSON");
 /// How deep values may be nested that nobody reads.
 const DEPTH: u32 = 32;
 
 pub(super) fn decode(header: &[u8]) -> Result<Command, Garbage> {
-    let text = String::from_utf8_lossy(header);
+    let text = match std::str::from_utf8(header) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(header),
+    };
     let mut reader = Reader { text: &text, at: 0 };
     let mut command = Command { encoding: Encoding::Json, version: 0, ..Command::request(0) };
     command.language = Language::OTHER;
     let mut coded = false;
-    let mut name = String::new();
+    let mut unescaped = String::new();
     reader.object(|reader, key| {
-        name.clear();
-        reader.unescape(key, &mut name)?;
-        match name.as_str() {
+        let name = match key {
+            Quoted(plain, false) => plain,
+            Quoted(inside, true) => {
+                unescaped.clear();
+                unescape(inside, &mut unescaped)?;
+                &unescaped
+            }
+        };
+        match name {
             "code" => {
                 command.code = reader.integer()?;
                 coded = true;
@@ -103,7 +116,14 @@ impl<'a> Reader<'a> {
                 return Err(Garbage("a header of more than 1,024 fields"));
             }
             let mut rest = Reader { text: reader.text, at: reader.at };
-            fields.put_with(|text| reader.unescape(name, text), |text| rest.value(text))?;
+            let name = |text: &mut String| match name {
+                Quoted(plain, false) => {
+                    text.push_str(plain);
+                    Ok(())
+                }
+                Quoted(inside, true) => unescape(inside, text),
+            };
+            fields.put_with(name, |text| rest.value(text))?;
             reader.at = rest.at;
             Ok(())
         })?;
@@ -114,57 +134,48 @@ impl<'a> Reader<'a> {
         self.expect(b'"')?;
         let start = self.at;
         let mut escaped = false;
-        loop {
-            let rest = self.text.as_bytes().get(self.at..).ok_or(BROKEN)?;
-            let special = memchr::memchr2(b'"', b'\\', rest).ok_or(BROKEN)?;
-            self.at += special;
-            if rest.get(special) == Some(&b'"') {
-                break;
-            }
+        while self.pass_plain()? == b'\\' {
             escaped = true;
-            self.at += 2;
+            self.at += 1;
         }
-        let inside = self.text.get(start..self.at).ok_or(BROKEN)?;
-        self.at += 1;
+        let inside = self.text.get(start..self.at - 1).ok_or(BROKEN)?;
         Ok(Quoted(inside, escaped))
     }
 
-    fn unescape(&self, quoted: Quoted<'a>, into: &mut String) -> Result<(), Garbage> {
-        let Quoted(mut inside, escaped) = quoted;
-        if !escaped {
-            into.push_str(inside);
-            return Ok(());
-        }
-        while let Some((before, after)) = inside.split_once('\\') {
-            into.push_str(before);
-            let mut rest = after.chars();
-            match rest.next().ok_or(BROKEN)? {
-                'n' => into.push('\n'),
-                't' => into.push('\t'),
-                'r' => into.push('\r'),
-                'b' => into.push('\u{8}'),
-                'f' => into.push('\u{c}'),
-                'u' => {
-                    let (unescaped, length) = escape(after)?;
-                    into.push(unescaped);
-                    inside = after.get(length..).ok_or(BROKEN)?;
-                    continue;
-                }
-                // fastjson escapes NUL so.
-                '0' => into.push('\0'),
-                other => into.push(other),
+    /// Goes behind the next quote or backslash, and says which of them it is.
+    fn pass_plain(&mut self) -> Result<u8, Garbage> {
+        let rest = self.text.as_bytes().get(self.at..).ok_or(BROKEN)?;
+        let special = |byte: &u8| matches!(byte, b'"' | b'\\');
+        // Most texts are so short that a search of many bytes at once does not pay.
+        let near = rest.iter().take(NEAR).position(special);
+        let at = near.or_else(|| {
+            let far = rest.get(NEAR..)?;
+            memchr::memchr2(b'"', b'\\', far).map(|at| NEAR + at)
+        });
+        let at = at.ok_or(BROKEN)?;
+        self.at += at + 1;
+        rest.get(at).copied().ok_or(BROKEN)
+    }
+
+    /// Appends what is between two quotes.
+    fn string(&mut self, into: &mut String) -> Result<(), Garbage> {
+        self.expect(b'"')?;
+        loop {
+            let start = self.at;
+            let ended_by = self.pass_plain()?;
+            into.push_str(self.text.get(start..self.at - 1).ok_or(BROKEN)?);
+            if ended_by == b'"' {
+                return Ok(());
             }
-            inside = rest.as_str();
+            let rest = self.text.get(self.at..).ok_or(BROKEN)?;
+            self.at += escape(rest, into)?;
         }
-        into.push_str(inside);
-        Ok(())
     }
 
     /// Appends a value as text: a string without its quotes, anything else as it stands. False: null, nothing.
     fn value(&mut self, into: &mut String) -> Result<bool, Garbage> {
         if self.peek() == b'"' {
-            let quoted = self.quoted()?;
-            self.unescape(quoted, into)?;
+            self.string(into)?;
             return Ok(true);
         }
         let start = self.at;
@@ -230,9 +241,44 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Appends a text that has escapes.
+fn unescape(mut inside: &str, into: &mut String) -> Result<(), Garbage> {
+    while let Some((before, after)) = inside.split_once('\\') {
+        into.push_str(before);
+        let length = escape(after, into)?;
+        inside = after.get(length..).ok_or(BROKEN)?;
+    }
+    into.push_str(inside);
+    Ok(())
+}
+
+/// Appends the character of the escape that `text` begins with, behind its backslash; how many bytes that has.
+fn escape(text: &str, into: &mut String) -> Result<usize, Garbage> {
+    let plain = match text.chars().next().ok_or(BROKEN)? {
+        'u' => {
+            let (character, length) = numbered(text)?;
+            into.push(character);
+            return Ok(length);
+        }
+        'n' => '\n',
+        't' => '\t',
+        'r' => '\r',
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        // fastjson escapes NUL so.
+        '0' => '\0',
+        other => {
+            into.push(other);
+            return Ok(other.len_utf8());
+        }
+    };
+    into.push(plain);
+    Ok(1)
+}
+
 /// The character of `u` and four digits, or of two such escapes, and how many bytes that took. Halves of characters
 /// are replaced.
-fn escape(text: &str) -> Result<(char, usize), Garbage> {
+fn numbered(text: &str) -> Result<(char, usize), Garbage> {
     let first = unit(text).ok_or(BROKEN)?;
     if (0xd800..0xdc00).contains(&first) {
         let second = text.get(5..).and_then(|rest| rest.strip_prefix('\\')).and_then(unit);
@@ -246,9 +292,8 @@ fn escape(text: &str) -> Result<(char, usize), Garbage> {
 
 /// The number of `u` and four digits.
 fn unit(text: &str) -> Option<u32> {
-    let digits = text.strip_prefix('u')?.get(..4)?;
-    let plain = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    u32::from_str_radix(digits, 16).ok().filter(|_| plain)
+    let digits = text.as_bytes().strip_prefix(b"u")?.get(..4)?;
+    digits.iter().try_fold(0, |number, digit| Some(number << 4 | char::from(*digit).to_digit(16)?))
 }
 
 /// Writes the header as fastjson does: names in order, compact.
@@ -284,8 +329,15 @@ pub(super) fn encode(command: &Command, out: &mut BytesMut) {
 }
 
 fn string(text: &str, out: &mut BytesMut) {
-    out.put_u8(b'"');
     let bytes = text.as_bytes();
+    // Without an end before the last byte, so that many bytes are looked at together.
+    let odd = bytes.iter().fold(false, |odd, &byte| odd | (byte < 0x20) | (byte == b'"') | (byte == b'\\'));
+    out.reserve(bytes.len() + 2);
+    out.put_u8(b'"');
+    if !odd {
+        out.put_slice(bytes);
+        return out.put_u8(b'"');
+    }
     let mut plain = 0;
     for (at, &byte) in bytes.iter().enumerate() {
         if byte >= 0x20 && byte != b'"' && byte != b'\\' {

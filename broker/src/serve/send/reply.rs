@@ -8,12 +8,12 @@ use protocol::remoting::header::SendReply;
 
 use super::Sender;
 use crate::serve::answer::Answer;
-use crate::vb::{Outcome, Placed};
+use crate::vb::{Outcome, Staged};
 
 pub(super) struct Sent {
     /// It is answered as soon as it is on its way.
     pub at_once: bool,
-    placed: Vec<Placed>,
+    staged: Staged,
     host: SocketAddr,
     queue: u16,
     transaction: Option<String>,
@@ -22,16 +22,20 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    pub fn of(sender: &Sender<'_>, placed: Vec<Placed>, transaction: Option<String>) -> Sent {
+    pub fn of(sender: &Sender<'_>, staged: Staged, transaction: Option<String>) -> Sent {
         Sent {
             at_once: sender.at_once,
-            placed,
+            staged,
             host: sender.served.vb.address,
             queue: sender.target.queue,
             transaction,
-            region: sender.region.to_owned(),
+            region: String::new(),
             trace_on: sender.trace_on,
         }
+    }
+
+    pub fn in_region(self, region: String) -> Sent {
+        Sent { region, ..self }
     }
 
     pub fn answer(self, answer: Answer, outcome: Outcome) {
@@ -45,8 +49,8 @@ impl Sent {
                 return answer.reply(reply);
             }
         };
-        let mut ids = String::with_capacity(self.placed.len() * 33);
-        for placed in &self.placed {
+        let mut ids = String::with_capacity(64);
+        for placed in self.staged.messages() {
             if !ids.is_empty() {
                 ids.push(',');
             }
@@ -56,7 +60,7 @@ impl Sent {
         let told = SendReply {
             message_id: &ids,
             queue: i32::from(self.queue),
-            queue_offset: self.placed.first().map_or(0, |placed| placed.queue_offset as i64),
+            queue_offset: self.staged.first().map_or(0, |placed| placed.queue_offset as i64),
             transaction_id: self.transaction.as_deref(),
             region: Some(&self.region),
             trace_on: self.trace_on,

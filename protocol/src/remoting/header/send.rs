@@ -141,6 +141,8 @@ pub struct SendReply<'a> {
 
 impl<'a> SendReply<'a> {
     pub fn write(&self, fields: &mut Fields) {
+        let texts = [Some(self.message_id), self.transaction_id, self.region];
+        fields.reserve(112 + texts.into_iter().flatten().map(str::len).sum::<usize>(), 6);
         fields.push_text("msgId", self.message_id);
         fields.push_number("queueId", self.queue);
         fields.push_number("queueOffset", self.queue_offset);
