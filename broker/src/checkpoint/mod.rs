@@ -7,6 +7,7 @@
 //! * [`table`] — where each queue begins and ends.
 //! * [`manifest`] — what belongs to a checkpoint.
 //! * [`merge`] — fewer, larger runs.
+//! * [`pace`] — how fast all that goes.
 //! * [`cold`] — looking things up.
 //! * [`write`] — taking a checkpoint.
 
@@ -14,6 +15,7 @@ pub mod block;
 pub mod cold;
 pub mod manifest;
 pub mod merge;
+pub mod pace;
 pub mod run;
 pub mod store;
 pub mod table;

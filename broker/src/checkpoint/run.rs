@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::block::{Item, Key, KeyBlock, Pointer, PointerBlock, RowBlock};
 use super::store::{Address, Store};
 use crate::error::Error;
@@ -51,6 +53,8 @@ pub struct Builder<'a, I> {
     times: Option<(i64, i64)>,
     bytes: u64,
     first_block: u64,
+    /// When the work began that no rest has followed yet.
+    since: Instant,
 }
 
 impl<'a, I: Item> Builder<'a, I> {
@@ -66,6 +70,7 @@ impl<'a, I: Item> Builder<'a, I> {
             times: None,
             bytes: 0,
             first_block: u64::MAX,
+            since: Instant::now(),
         }
     }
 
@@ -80,8 +85,13 @@ impl<'a, I: Item> Builder<'a, I> {
         }
         self.close_leaf();
         // Sorting and encoding share their thread with those who serve.
-        tokio::task::yield_now().await;
-        if self.leaves.len() < TOGETHER { Ok(()) } else { self.append_leaves().await }
+        self.since = self.store.pace.rest(self.since).await;
+        if self.leaves.len() < TOGETHER {
+            return Ok(());
+        }
+        self.append_leaves().await?;
+        self.since = Instant::now();
+        Ok(())
     }
 
     fn close_leaf(&mut self) {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use ledger::log::{Log, Position, Refused};
@@ -14,6 +15,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use super::block::{KeyBlock, PointerBlock, RowBlock};
+use super::pace::Pace;
 use crate::entry::Corrupt;
 use crate::error::Error;
 
@@ -24,7 +26,7 @@ const OLDEST: u8 = 1;
 const HEAD_LEN: usize = 24;
 const NONE: u64 = u64::MAX;
 /// Blocks are appended together up to about this many bytes.
-const TOGETHER: usize = 256 << 10;
+const TOGETHER: usize = 64 << 10;
 
 /// A block's bytes in the checkpoint log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,6 +140,9 @@ pub struct Store {
     /// The newest manifest. Held while appending: an entry names the manifest before it.
     manifest: Mutex<Option<u64>>,
     cache: Mutex<Cache>,
+    /// Where the last entry that was appended begins.
+    last: AtomicU64,
+    pub pace: Pace,
 }
 
 impl Store {
@@ -156,7 +161,14 @@ impl Store {
         };
         let end = log.progress().borrow().acknowledged;
         let first = log.links().await?.first().map_or(Position::START, |link| link.base);
-        let store = Store { log, vb, manifest: Mutex::new(None), cache: Mutex::new(cache) };
+        let store = Store {
+            log,
+            vb,
+            manifest: Mutex::new(None),
+            cache: Mutex::new(cache),
+            last: AtomicU64::new(0),
+            pace: Pace::default(),
+        };
         if end <= first {
             return Ok((store, None));
         }
@@ -229,9 +241,14 @@ impl Store {
 
     async fn append_entry(&self, kind: Kind, parts: &[Vec<u8>]) -> Result<u64, Error> {
         let len = HEAD_LEN + parts.iter().map(Vec::len).sum::<usize>();
+        let behind = self.last.load(Relaxed).saturating_sub(self.pace.in_flight());
+        ledger::log::acknowledged(&*self.log, Position(behind)).await.map_err(ledger::Error::from)?;
         loop {
             let refused = match self.try_append(kind, parts, len) {
-                Ok(position) => return Ok(position),
+                Ok(position) => {
+                    self.last.store(position, Relaxed);
+                    return Ok(position);
+                }
                 Err(refused) => refused,
             };
             match refused {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::block::RowItem;
 use super::manifest::Manifest;
@@ -94,11 +95,12 @@ async fn rows(store: &Store, span: Span, cut: &Cut, memory: &impl Memory) -> Res
 
 async fn keys(store: &Store, span: Span, cut: &Cut) -> Result<Option<Run>, Error> {
     let mut pieces = Vec::new();
+    let mut since = Instant::now();
     for piece in &cut.keys {
         let mut piece = Vec::clone(piece);
         piece.sort_unstable();
         pieces.push(piece.into_iter());
-        tokio::task::yield_now().await;
+        since = store.pace.rest(since).await;
     }
     let mut builder = Builder::new(store, span);
     let heads = pieces.iter_mut().enumerate().filter_map(|(at, piece)| Some(Reverse((piece.next()?, at))));

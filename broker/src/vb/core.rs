@@ -496,6 +496,14 @@ impl Core {
         (bytes > 0, bytes >= checkpoint_bytes || rows >= checkpoint_rows)
     }
 
+    /// Whether much more waits for a checkpoint than should.
+    pub fn is_pressed(&self) -> bool {
+        let rows = self.index.hot_rows().max(self.index.keys.len());
+        let bytes = self.acknowledged - self.covered.min(self.acknowledged);
+        let Limits { checkpoint_bytes, checkpoint_rows, .. } = self.limits;
+        rows >= checkpoint_rows / 2 * 3 || bytes >= 2 * checkpoint_bytes
+    }
+
     /// What changed since the cut before, up to the end of what is staged: to be saved once that is acknowledged.
     pub fn cut(&mut self) -> Cut {
         if !self.open.is_empty() {

@@ -160,6 +160,7 @@ impl Vb {
     /// Leaves nothing to recover: what was staged is acknowledged, a checkpoint is taken, both logs are closed. What
     /// is staged meanwhile may not be stored.
     pub async fn close(&self) -> Result<(), Error> {
+        self.cold.store.pace.end();
         self.checkpoint().await?;
         let (log, checkpoints) = tokio::join!(self.log.seal(), self.cold.store.seal());
         log?;
@@ -280,6 +281,7 @@ impl Vb {
 impl Vb {
     fn want_checkpoint(&self, core: &Core) {
         let (some, much) = core.uncovered();
+        self.cold.store.pace.press(core.is_pressed());
         if some {
             self.needs.checkpoint.notify_one();
         }
