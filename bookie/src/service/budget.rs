@@ -10,6 +10,9 @@ use crate::metrics::Metrics;
 
 /// What a request costs besides its body.
 const OVERHEAD: u64 = 256;
+/// Requests that cost so small a part of the limit have an eighth of it for themselves: those who send much must not
+/// keep them out.
+const MODEST: u64 = 4096;
 
 pub struct Budget {
     used: AtomicU64,
@@ -37,7 +40,9 @@ impl Budget {
         let share = self.shelves.get(shelf)?;
         let used = self.used.fetch_add(cost, Ordering::Relaxed) + cost;
         let of_shelf = share.fetch_add(cost, Ordering::Relaxed) + cost;
-        let over = used > self.limit || of_shelf > self.limit / self.shelves.len() as u64;
+        let modest = cost <= self.limit / MODEST;
+        let limit = if modest { self.limit + self.limit / 8 } else { self.limit };
+        let over = used > limit || of_shelf > limit / self.shelves.len() as u64;
         if over && !planted::on(Bug::BudgetIgnored) {
             self.used.fetch_sub(cost, Ordering::Relaxed);
             share.fetch_sub(cost, Ordering::Relaxed);
@@ -100,6 +105,16 @@ mod tests {
         assert!(!waiting.is_finished());
         budget.give_back(0, costs[3]);
         assert!(waiting.await.is_ok());
+    }
+
+    #[test]
+    fn who_sends_little_is_served_when_others_have_taken_all() {
+        let budget = Budget::new(32 << 20, 1, Arc::default());
+        let large = std::iter::from_fn(|| budget.reserve(0, 1 << 20)).count();
+        assert_eq!(large, 31);
+        let small = std::iter::from_fn(|| budget.reserve(0, 1000)).count();
+        assert!(small > 4000, "{small}");
+        assert!(budget.used() <= (32 << 20) / 8 * 9);
     }
 
     #[test]

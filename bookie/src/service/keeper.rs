@@ -46,6 +46,8 @@ pub enum Work {
 
 /// How many ledgers wait for metadata at most.
 const PARKED: usize = 4096;
+/// An add is small that takes so small a part of what may wait for metadata.
+const MODEST: u64 = 1024;
 
 /// What a shelf's loop shares with the rest of the bookie.
 pub struct Around {
@@ -243,8 +245,10 @@ impl Keeper {
         if self.around.limbo_all.load(Ordering::Relaxed) {
             return held.answer(Err(Refusal::Fenced));
         }
-        let bytes = self.parked_bytes + u64::from(held.cost());
-        if bytes > self.around.parked_limit {
+        let cost = u64::from(held.cost());
+        let bytes = self.parked_bytes + cost;
+        // Others' large adds do not keep a small one out, which is counted elsewhere too.
+        if bytes > self.around.parked_limit && cost > self.around.parked_limit / MODEST {
             return held.answer(Err(Refusal::TooManyRequests));
         }
         if let Some(waiting) = self.parked.get_mut(&ledger) {

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::Shared;
 use crate::gather::{Wake, wake_at_end};
 use crate::pipe::{Flushed, Pipe, Source};
+use crate::receive::FIRST;
 use crate::{Failure, Replies, Reply, ReplyTo};
 
 /// What a request costs besides its bytes, and a reply at least.
@@ -123,6 +124,10 @@ impl Conn {
         !state.stalled && state.phase == Phase::Open
     }
 
+    pub fn holds_at_most(&self, bytes: usize) -> bool {
+        self.state.lock().held() <= bytes
+    }
+
     pub fn phase(&self) -> Phase {
         self.state.lock().phase
     }
@@ -206,7 +211,8 @@ impl Conn {
             state.read_size = bytes.max(state.read_size - state.read_size / 8).max(OVERHEAD);
         }
         let unwritten = state.queued + state.leaving;
-        let admitted = if bytes <= OVERHEAD {
+        // What every connection may hold anyway is not asked for.
+        let admitted = if bytes <= OVERHEAD || unwritten + bytes <= FIRST {
             self.shared.budget.take(bytes);
             true
         } else {

@@ -25,6 +25,10 @@ use crate::service::Pressure;
 const HURRY: Duration = Duration::from_secs(1);
 const MODEST: usize = 128 * 1024;
 
+/// A connection that holds no more than this is read from however busy the service is with others: it is they who
+/// have to wait.
+const SHARE: usize = 16 * 1024;
+
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 enum End {
@@ -86,7 +90,7 @@ impl Session<'_> {
             let blocked = conn.flush()? == Flushed::Blocked;
             let reads = !poor && full.is_none() && conn.may_read();
             if reads && self.left {
-                if self.take_in()? == Pressure::Full {
+                if self.take_in()? == Pressure::Full && !conn.holds_at_most(SHARE) {
                     full = Some(conn.shared.service.room());
                 }
                 continue;
@@ -103,7 +107,7 @@ impl Session<'_> {
                     match self.allowance.pay(&conn.shared.budget, &self.receive) {
                         None => poor = true,
                         Some(room) => {
-                            if self.read(room)? == Pressure::Full {
+                            if self.read(room)? == Pressure::Full && !conn.holds_at_most(SHARE) {
                                 full = Some(conn.shared.service.room());
                             }
                         }
