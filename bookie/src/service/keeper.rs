@@ -1,4 +1,4 @@
-//! The one loop that owns a shelf: take all that waits, stage it, commit it. A thread in production, a task in tests.
+//! What owns a shelf: stages what it is given, and commits it. Whose turn it is: [`super::turns`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::shelf::{Flush, Flushed, Order, Room, SegmentUse, Staged};
 use crate::{Duty, Error, SegmentId, Shelf};
 
-/// What a shelf's loop is given to do. Answers by [`oneshot`] come after the commit of what they are about.
+/// What a shelf is given to do. Answers by [`oneshot`] come after the commit of what they are about.
 pub enum Work {
     Serve(Request, Held),
     Admitted(LedgerId, Admission),
@@ -52,7 +52,6 @@ const MODEST: u64 = 1024;
 /// What a shelf's loop shares with the rest of the bookie.
 pub struct Around {
     pub number: usize,
-    pub queue: Arc<Queue<Work>>,
     pub reads: Arc<ReadQueue>,
     pub flushes: Arc<Queue<Flush>>,
     pub questions: mpsc::UnboundedSender<(usize, LedgerId)>,
@@ -67,8 +66,10 @@ pub struct Around {
     /// How many bytes may wait for metadata: a part of what may be in flight, so that others go on meanwhile.
     pub parked_limit: u64,
     /// How long a turn takes: simulations give the disk its time here, between deciding and committing.
-    pub turn: Option<Arc<dyn Fn() -> Duration + Send + Sync>>,
+    pub turn: Option<Pause>,
 }
+
+pub type Pause = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 pub struct Keeper {
     shelf: Shelf<Held>,
@@ -84,27 +85,17 @@ impl Keeper {
         Keeper { shelf, around, parked: BTreeMap::new(), parked_bytes: 0, told: Vec::new() }
     }
 
-    /// Serves until the queue is closed, the shelf is told to close, or it fails. After an error nothing that it had
-    /// taken is answered.
-    pub async fn run(mut self) -> Result<(), Error> {
-        self.note_room();
-        while let Some(work) = self.around.queue.take(usize::MAX).await {
-            let closing = self.take(work)?;
-            if let Some(turn) = &self.around.turn {
-                tokio::time::sleep(turn()).await;
-            }
-            self.end_turn()?;
-            if let Some(closing) = closing {
-                self.shelf.close()?;
-                let _ = closing.send(());
-                return Ok(());
-            }
-        }
-        Ok(())
+    /// How long simulations let a turn take.
+    pub fn pause(&self) -> Option<Pause> {
+        self.around.turn.clone()
+    }
+
+    pub fn close(self) -> Result<(), Error> {
+        self.shelf.close()
     }
 
     /// Stages what waited: one group, or a few, of which all but the last are committed.
-    fn take(&mut self, work: VecDeque<Work>) -> Result<Option<oneshot::Sender<()>>, Error> {
+    pub fn take(&mut self, work: VecDeque<Work>) -> Result<Option<oneshot::Sender<()>>, Error> {
         let mut closing = None;
         for item in work {
             match item {
@@ -120,7 +111,7 @@ impl Keeper {
     }
 
     /// What was staged is committed and answered.
-    fn end_turn(&mut self) -> Result<(), Error> {
+    pub fn end_turn(&mut self) -> Result<(), Error> {
         self.commit()?;
         if self.shelf.flush_due() {
             self.flush()?;
@@ -225,7 +216,7 @@ impl Keeper {
         Ok(())
     }
 
-    fn note_room(&self) {
+    pub fn note_room(&self) {
         let room = self.shelf.room();
         self.around.writable.store(room != Room::ReadOnly, Ordering::Relaxed);
         self.around.plenty.store(room == Room::Plenty, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 //! ```text
 //! submit ─► placement ─┬─ reads in memory ─────────────────────────► answered in the caller's task
 //!                      ├─ ReadQueue ─► read lanes (per shelf) ─────► answered there
-//!                      └─ Queue ─► Keeper: stage*, commit ─────────► answered after the sync
+//!                      └─ Queue ─► Turns ─► Keeper: stage*, commit ► answered after the sync
 //!                                    └─ first adds ─► Admitter (metadata) ─► back into the queue
 //! ```
 
@@ -23,6 +23,7 @@ mod start;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -55,6 +56,7 @@ use long_poll::LongPolls;
 use placement::Placement;
 use queue::Queue;
 use reading::ReadQueue;
+use turns::Turns;
 
 /// A storage process, without its sockets. Dropped, it is as dead as a killed process; [`Bookie::stop`] is the
 /// orderly way.
@@ -96,6 +98,7 @@ pub(crate) struct Space {
 /// One shelf, as everybody but its keeper sees it.
 pub(crate) struct ShelfHandle {
     pub queue: Arc<Queue<Work>>,
+    pub turns: Arc<Turns>,
     pub reads: Arc<ReadQueue>,
     pub flushes: Arc<Queue<crate::shelf::Flush>>,
     pub long_polls: Arc<LongPolls>,

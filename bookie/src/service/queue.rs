@@ -38,6 +38,42 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Appends all without waking anybody: [`Queue::ring`] MUST follow, or [`Queue::take_if`].
+    pub fn push_silently(&self, items: impl IntoIterator<Item = T>) {
+        let mut state = self.state.lock();
+        if !state.closed {
+            state.items.extend(items);
+        }
+    }
+
+    pub fn ring(&self) {
+        self.arrived.notify_one();
+    }
+
+    /// Waits until there is something; false once the queue is closed.
+    pub async fn arrived(&self) -> bool {
+        loop {
+            let arrived = self.arrived.notified();
+            {
+                let state = self.state.lock();
+                if state.closed {
+                    self.arrived.notify_one();
+                    return false;
+                }
+                if !state.items.is_empty() {
+                    return true;
+                }
+            }
+            arrived.await;
+        }
+    }
+
+    /// Takes all there is, if there is anything and `wanted` agrees.
+    pub fn take_if(&self, wanted: impl FnOnce(&VecDeque<T>) -> bool) -> Option<VecDeque<T>> {
+        let mut state = self.state.lock();
+        (!state.items.is_empty() && wanted(&state.items)).then(|| std::mem::take(&mut state.items))
+    }
+
     pub fn len(&self) -> usize {
         self.state.lock().items.len()
     }

@@ -23,7 +23,7 @@ enum Way {
 }
 
 impl Core {
-    /// Takes requests of one connection, in order. Never blocks.
+    /// Takes requests of one connection, in order. Waits for a disk only while that is idle and quick.
     pub fn submit(&self, batch: Vec<(Request, ReplyTo)>) {
         if self.alarm.is_rung() {
             return gather(|| drop(batch));
@@ -41,7 +41,7 @@ impl Core {
         });
         for (shelf, work) in self.shelves.iter().zip(work) {
             if !work.is_empty() {
-                shelf.queue.push(work);
+                shelf.turns.bring(work);
             }
         }
     }

@@ -16,11 +16,13 @@ use super::alarm::Alarm;
 use super::budget::Budget;
 use super::doubts::{self, Doubts};
 use super::duty::Held;
-use super::keeper::{Around, Keeper, flush_beside};
+use super::keeper::{Around, Keeper, Work, flush_beside};
 use super::lanes::{Lanes, Run};
 use super::long_poll::LongPolls;
 use super::placement::Placement;
+use super::queue::Queue;
 use super::reading::ReadQueue;
+use super::turns::Turns;
 use super::{Bookie, Core, ShelfHandle};
 use crate::identity::{Claim, Found, Identity, Membership, Refused, Verdict, file, judge};
 use crate::index::IndexStore;
@@ -262,7 +264,6 @@ fn assemble(settings: Settings, ledgers: Ledgers, prepared: Prepared, run: Run) 
     let readers = shelves.iter().map(|opened| opened.shelf.reader()).collect();
     let around = |number: usize, handle: &ShelfHandle| Around {
         number,
-        queue: handle.queue.clone(),
         reads: handle.reads.clone(),
         flushes: handle.flushes.clone(),
         questions: questions.clone(),
@@ -308,8 +309,10 @@ fn assemble(settings: Settings, ledgers: Ledgers, prepared: Prepared, run: Run) 
 }
 
 fn handle(opened: &Opened, budgets: &Budgets, shelves: usize, metrics: &Arc<Metrics>) -> ShelfHandle {
+    let queue = Arc::<Queue<Work>>::default();
     ShelfHandle {
-        queue: Arc::default(),
+        turns: Arc::new(Turns::new(queue.clone())),
+        queue,
         reads: ReadQueue::new(budgets.cold_reads / shelves),
         flushes: Arc::default(),
         long_polls: LongPolls::new(budgets.long_polls / shelves, metrics.clone()),
@@ -325,9 +328,9 @@ fn serve_shelf(core: &Arc<Core>, lanes: &mut Lanes, number: usize, keeper: Keepe
     let (Some(shelf), Some(reader)) = (core.shelves.get(number), core.placement.reader(number)) else {
         return;
     };
-    let ending = core.clone();
+    let (ending, turns) = (core.clone(), shelf.turns.clone());
     lanes.disk(format!("shelf-{number}"), async move {
-        if let Err(error) = keeper.run().await {
+        if let Err(error) = turns.serve(keeper).await {
             ending.alarm.fail(&error);
             ending.close();
         }
