@@ -260,11 +260,11 @@ impl<D: Duty> Shelf<D> {
         copy: bool,
     ) {
         self.unflushed.entries += 1;
-        self.count(slot, |usage, bytes| usage.written += bytes);
-        let Some(known) = catalog.ledgers.get_mut(&ledger) else { return };
+        let written = |usage: &mut Usage, bytes: u64| usage.written += bytes;
+        let Some(known) = catalog.ledgers.get_mut(&ledger) else { return self.count(slot, written) };
         let entry = protocol::EntryId(slot.entry);
         if copy && known.recent(entry).is_some_and(|recent| Some(recent) != old) {
-            return;
+            return self.count(slot, written);
         }
         if !known.dirty {
             known.dirty = true;
@@ -273,7 +273,10 @@ impl<D: Duty> Shelf<D> {
         known.last = known.last.max(EntryIdOrNone(entry));
         known.lac = known.lac.max(EntryIdOrNone(lac));
         let replaced = known.put(slot).or(old);
-        self.count(slot, |usage, bytes| usage.live += bytes);
+        self.count(slot, |usage, bytes| {
+            usage.written += bytes;
+            usage.live += bytes;
+        });
         if let Some(old) = replaced {
             self.count(old, |usage, bytes| usage.live = usage.live.saturating_sub(bytes));
         }
@@ -301,7 +304,10 @@ impl<D: Duty> Shelf<D> {
         let segment = SegmentId(slot.segment);
         if let Some(usage) = self.usage.get_mut(&segment) {
             change(usage, u64::from(slot.length));
-            self.used.insert(segment);
+            // Nearly always that of the one before.
+            if self.used.last() != Some(&segment) {
+                self.used.insert(segment);
+            }
         }
     }
 

@@ -105,11 +105,14 @@ impl<D: Duty> Shelf<D> {
 
     /// What is known of a ledger, staged changes included.
     pub(super) fn facts(&self, ledger: LedgerId) -> Result<Option<Facts>, Error> {
-        if !self.shared.catalog.read().ledgers.contains_key(&ledger) && !self.staged.contains_key(&ledger) {
+        let mut catalog = self.shared.catalog.read();
+        let mut known = catalog.ledgers.get(&ledger);
+        if known.is_none() && !self.staged.contains_key(&ledger) {
+            drop(catalog);
             self.shared.load(ledger).map_err(Error::index("reading a ledger's state"))?;
+            catalog = self.shared.catalog.read();
+            known = catalog.ledgers.get(&ledger);
         }
-        let catalog = self.shared.catalog.read();
-        let known = catalog.ledgers.get(&ledger);
         let staged = if self.staged.is_empty() { None } else { self.staged.get(&ledger) };
         let Some(state) = staged.or(known.map(|known| &known.state)) else { return Ok(None) };
         Ok(Some(Facts {
