@@ -28,6 +28,18 @@ pub(super) fn query(served: &Arc<Served>, request: &Command, answer: Answer) {
         Ok(asked) => asked,
         Err(refusal) => return answer.refuse(refusal),
     };
+    tell(served, queue, group, zero, None, answer);
+}
+
+/// Answers where a group is. `young`: whether it shall begin with the queue if it is nowhere yet, where that is known.
+fn tell(
+    served: &Arc<Served>,
+    queue: Option<Queue>,
+    group: String,
+    zero: bool,
+    young: Option<bool>,
+    answer: Answer,
+) {
     let now = served.vb.now();
     let mut commits = served.commits.lock();
     let mut core = served.vb.core();
@@ -40,8 +52,17 @@ pub(super) fn query(served: &Arc<Served>, request: &Command, answer: Answer) {
         let reply = found(&answer, Some(0).filter(|_| zero));
         return answer.give(reply);
     };
-    let known = core.state().offsets().get(&group, queue.0, queue.1);
-    let offset = known.or_else(|| begins_at_zero(&core, queue).then_some(0).filter(|_| zero));
+    let offset = match core.state().offsets().get(&group, queue.0, queue.1) {
+        Some(known) => Some(known),
+        None if !zero => None,
+        None => match young.or_else(|| begins_at_zero(&core, queue)) {
+            Some(young) => young.then_some(0),
+            None => {
+                drop((commits, core));
+                return look_back(served, queue, group, answer);
+            }
+        },
+    };
     if !commits.unsettled(&core) {
         drop((commits, core));
         let reply = found(&answer, offset);
@@ -59,6 +80,23 @@ pub(super) fn query(served: &Arc<Served>, request: &Command, answer: Answer) {
     );
 }
 
+/// Finds out how young a queue is whose first row is not in memory, and answers then.
+fn look_back(served: &Arc<Served>, queue: Queue, group: String, answer: Answer) {
+    let served = served.clone();
+    tokio::spawn(async move {
+        let first = match served.vb.rows(queue.0, queue.1, 0, 1, usize::MAX).await {
+            Ok(rows) => rows,
+            Err(error) => return answer.refuse(unreadable(&error)),
+        };
+        let young = {
+            let core = served.vb.core();
+            core.min_offset(queue.0, queue.1) == 0 && is_young(&core, &first) == Some(true)
+        };
+        tell(&served, Some(queue), group, true, Some(young), answer);
+        served.vb.drive();
+    });
+}
+
 fn found(answer: &Answer, offset: Option<i64>) -> Result<Command, Refusal> {
     match offset {
         Some(offset) => Ok(answer.draft(response::SUCCESS).with("offset", offset)),
@@ -71,17 +109,22 @@ pub(crate) fn moved() -> Refusal {
     Refusal { code: response::SERVICE_NOT_AVAILABLE, remark }
 }
 
-/// Whether a group that never committed anything shall begin with the queue.
-fn begins_at_zero(core: &Core, (topic, queue): Queue) -> bool {
+/// Whether a group that never committed anything shall begin with the queue; `None` if memory does not tell.
+fn begins_at_zero(core: &Core, (topic, queue): Queue) -> Option<bool> {
     if core.min_offset(topic, queue) > 0 {
-        return false;
+        return Some(false);
     }
-    match core.rows(topic, queue, 0, 1, usize::MAX) {
+    is_young(core, &core.rows(topic, queue, 0, 1, usize::MAX))
+}
+
+/// Whether little was stored since the first row of a queue.
+fn is_young(core: &Core, first: &Rows) -> Option<bool> {
+    match first {
         Rows::Found(rows) => {
-            rows.first().is_none_or(|row| core.acknowledged().saturating_sub(row.position) < LITTLE)
+            Some(rows.first().is_none_or(|row| core.acknowledged().saturating_sub(row.position) < LITTLE))
         }
-        Rows::End | Rows::Outside { .. } => true,
-        Rows::Cold => false,
+        Rows::End | Rows::Outside { .. } => Some(true),
+        Rows::Cold => None,
     }
 }
 

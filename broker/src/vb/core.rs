@@ -23,7 +23,7 @@ use crate::entry::{Batch, MAX_ENTRY};
 use crate::index::keys::KeyRow;
 use crate::index::queue::HotRow;
 use crate::index::{Index, Rows, Slot};
-use crate::state::{self, State, TopicId};
+use crate::state::{self, Change, State, TopicId};
 
 /// How much a virtual broker holds, and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,9 +276,12 @@ impl Core {
     }
 
     fn check(&self, unit: &[Record<'_>], bytes: usize, now: Now) -> Result<(), Refused> {
-        let message = unit.iter().any(|record| matches!(record, Record::Message(_)));
-        if message {
-            unit.iter().try_for_each(storable)?;
+        unit.iter().try_for_each(storable)?;
+        let is = |kind: fn(&Record<'_>) -> bool| unit.iter().any(kind);
+        let message = is(|record| matches!(record, Record::Message(_)));
+        // Whoever decides on a transaction says so once: the message that comes with it is let in as a change is.
+        let decision = is(|record| matches!(record, Record::Change(Change::Decided { .. })));
+        if message && !decision {
             return self.refusal(bytes, now).map_or(Ok(()), Err);
         }
         if self.ended {

@@ -63,11 +63,16 @@ func pushConcurrent(w *world) error {
 }
 
 func pushOrderly(w *world) error {
-	topic, sender, _, err := w.topic(producer.WithQueueSelector(producer.NewHashQueueSelector()))
+	// Made by sending, a topic has other queues before than after its producer knows it.
+	_, _, topic, err := w.madeTopic(3)
 	if err != nil {
 		return err
 	}
-	bodies := []string{"first"}
+	sender, err := w.producer(producer.WithQueueSelector(producer.NewHashQueueSelector()))
+	if err != nil {
+		return err
+	}
+	bodies := []string{}
 	for i := 0; i < 60; i++ {
 		body := fmt.Sprintf("order-%d %d", i%3, i)
 		message := primitive.NewMessage(topic, []byte(body)).WithShardingKey("order-" + strconv.Itoa(i%3))

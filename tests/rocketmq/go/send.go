@@ -198,34 +198,38 @@ func compression(w *world) error {
 }
 
 func administrate(w *world) error {
-	_, _, first, err := w.topic()
-	if err != nil {
-		return err
-	}
-	broker, err := brokerOf(first.OffsetMsgID)
-	if err != nil {
-		return err
-	}
-	client, err := admin.NewAdmin(admin.WithResolver(primitive.NewPassthroughResolver(w.namesrv)))
-	if err != nil {
-		return err
-	}
-	w.later(client.Close)
-	topic := w.name("made")
-	err = client.CreateTopic(context.Background(), admin.WithTopicCreate(topic), admin.WithBrokerAddrCreate(broker),
-		admin.WithReadQueueNums(3), admin.WithWriteQueueNums(3))
-	if err != nil {
-		return err
-	}
-	err = eventually(10*time.Second, func() error {
-		queues, err := client.FetchPublishMessageQueues(context.Background(), topic)
-		if err != nil {
-			return err
-		}
-		return same(3, len(queues), "queues")
-	})
+	client, broker, topic, err := w.madeTopic(3)
 	if err != nil {
 		return err
 	}
 	return client.DeleteTopic(context.Background(), admin.WithTopicDelete(topic), admin.WithBrokerAddrDelete(broker), admin.WithNameSrvAddr(w.namesrv))
+}
+
+// madeTopic is there, with its queues on one broker, before anything is sent to it.
+func (w *world) madeTopic(queues int) (client admin.Admin, broker, topic string, err error) {
+	_, _, first, err := w.topic()
+	if err != nil {
+		return nil, "", "", err
+	}
+	if broker, err = brokerOf(first.OffsetMsgID); err != nil {
+		return nil, "", "", err
+	}
+	if client, err = admin.NewAdmin(admin.WithResolver(primitive.NewPassthroughResolver(w.namesrv))); err != nil {
+		return nil, "", "", err
+	}
+	w.later(client.Close)
+	topic = w.name("made")
+	err = client.CreateTopic(context.Background(), admin.WithTopicCreate(topic), admin.WithBrokerAddrCreate(broker),
+		admin.WithReadQueueNums(queues), admin.WithWriteQueueNums(queues))
+	if err != nil {
+		return nil, "", "", err
+	}
+	err = eventually(10*time.Second, func() error {
+		found, err := client.FetchPublishMessageQueues(context.Background(), topic)
+		if err != nil {
+			return err
+		}
+		return same(queues, len(found), "queues")
+	})
+	return client, broker, topic, err
 }

@@ -140,6 +140,25 @@ async fn committed_offsets_are_seen_once_they_are_in_the_log_and_outlive_the_own
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_new_group_begins_with_a_young_queue_also_when_that_has_left_memory() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    client.publish("t", 0, "", "a").await;
+    owner.served.vb.checkpoint().await.unwrap();
+    let cold = {
+        let core = owner.served.vb.core();
+        let topic = core.state().topic("t").unwrap().id;
+        matches!(core.rows(topic, 0, 0, 1, usize::MAX), crate::vb::Rows::Cold)
+    };
+    assert!(cold);
+    let query = Command::request(code::QUERY_CONSUMER_OFFSET).with("consumerGroup", "g");
+    let query = query.with("topic", "t").with("queueId", 0);
+    assert_eq!(client.ask(query.clone()).await.fields.get("offset"), Some("0"));
+    assert_eq!(client.ask(query.with("setZeroIfNotFound", "false")).await.code, 22);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_way_commits_are_one_record_soon() {
     let world = World::new();
     let owner = world.open().await;

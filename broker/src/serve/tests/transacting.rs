@@ -47,6 +47,24 @@ async fn a_half_message_is_seen_only_once_it_is_committed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_decision_is_taken_while_senders_are_told_to_wait() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    let sent = half(&client, "K").await;
+    let log = LogName::new("vb-0").unwrap();
+    world.logs.hold(&log);
+    client.send(send("t", 0, "").write().body("in flight"));
+    wait(1_500).await;
+    assert_eq!(client.ask(send("t", 0, "").write().body("refused")).await.code, 2);
+    let decided = client.send(end(&sent, 8));
+    wait(10).await;
+    world.logs.release(&log);
+    assert_eq!(client.reply(decided).await.code, 0);
+    assert_eq!(client.pull("t", 1, 0).await.bodies(), ["K"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_producer_is_asked_until_it_decides_also_by_the_next_owner() {
     let world = World::new();
     let owner = world.open().await;
