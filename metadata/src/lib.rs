@@ -1,7 +1,8 @@
 //! Agreement: who owns what. A [`store::Store`] keeps keys with revisions; [`etcd`] and [`embedded`] implement it.
-//! [`schema`] knows every key and every value; [`ledgers`], [`registry`], [`lease`], [`election`] and [`cluster`] are
+//! [`schema`] knows every key and every value; [`ledgers`], [`registry`], [`lease`], [`election`], [`clocks`] and [`cluster`] are
 //! what is done with them; [`suite`] is what every store must do.
 
+pub mod clocks;
 pub mod cluster;
 pub mod election;
 pub mod embedded;

@@ -4,6 +4,7 @@
 //! * [`claims`] — claims in metadata, on the process's lease.
 //! * [`tenure`] — one virtual broker: taken over, served, given up.
 //! * [`doors`] — its listeners.
+//! * [`clocks`] — whether this machine's clock is to be trusted.
 //! * [`announce`] — what name servers are told.
 //!
 //! Claims keep brokers apart in peace; they exclude nobody. Whoever opens a virtual broker's log fences everybody
@@ -11,6 +12,7 @@
 
 pub mod announce;
 mod claims;
+mod clocks;
 mod doors;
 pub mod policy;
 mod tenure;
@@ -26,11 +28,12 @@ use net::http::Response;
 use parking_lot::Mutex;
 use protocol::body::advertise::Rules;
 use tokio::sync::{Notify, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use self::announce::Announcer;
 use self::claims::Claims;
+use self::clocks::Judged;
 use self::policy::Mine;
 use self::tenure::{Left, Tenure};
 use crate::error::Error;
@@ -106,7 +109,7 @@ struct Shared {
     settings: Settings,
     claims: Claims,
     logs: Arc<dyn Logs>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<Judged>,
     announcer: Announcer,
     serving: Mutex<BTreeMap<u32, Serving>>,
     /// Tells tenures to end: gracefully, or because their virtual broker is another's.
@@ -132,6 +135,7 @@ struct Leave {
 pub struct Broker {
     shared: Arc<Shared>,
     running: Mutex<Option<JoinHandle<()>>>,
+    comparing: AbortHandle,
 }
 
 impl Broker {
@@ -144,6 +148,9 @@ impl Broker {
         token: u64,
     ) -> Result<Broker, Error> {
         let all = claims::virtual_brokers(&*store, &scope, settings.vbs).await?;
+        let clock = Arc::new(Judged::new(clock));
+        let me = format!("broker-{}", settings.name());
+        let compare = clock.clone().keep(store.clone(), scope.clone(), me).await;
         let claims = Claims::new(store, scope, settings.name(), token, settings.lease);
         let announcer = Announcer::start(settings.cluster.clone(), &settings.namesrvs);
         let shared = Arc::new(Shared {
@@ -156,8 +163,9 @@ impl Broker {
             leave: watch::Sender::new(Leave::default()),
             changed: Notify::new(),
         });
+        let comparing = tokio::spawn(compare).abort_handle();
         let running = Mutex::new(Some(tokio::spawn(run(shared.clone(), all))));
-        Ok(Broker { shared, running })
+        Ok(Broker { shared, running, comparing })
     }
 
     pub fn serving(&self) -> BTreeMap<u32, Serving> {
@@ -192,7 +200,7 @@ impl Broker {
             "/health" | "/ready" => {
                 Response::text(200, format!("ok, serving {} virtual brokers\n", serving.len()))
             }
-            "/metrics" => Response::metrics(metrics(&serving)),
+            "/metrics" => Response::metrics(metrics(&serving, self.shared.clock.said())),
             other => Response::not_found(other),
         }
     }
@@ -200,13 +208,14 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
+        self.comparing.abort();
         if let Some(running) = self.running.get_mut().take() {
             running.abort();
         }
     }
 }
 
-fn metrics(serving: &BTreeMap<u32, Serving>) -> String {
+fn metrics(serving: &BTreeMap<u32, Serving>, clock: Option<String>) -> String {
     let mut text = String::from(
         "# HELP stratamq_vb_epoch How often a virtual broker that is served here has changed hands\n\
          # TYPE stratamq_vb_epoch gauge\n",
@@ -215,6 +224,11 @@ fn metrics(serving: &BTreeMap<u32, Serving>) -> String {
         let (name, epoch) = (&one.served.vb.name, one.served.vb.epoch());
         text.push_str(&format!("stratamq_vb_epoch{{node_id=\"{name}\"}} {epoch}\n"));
     }
+    text.push_str(&format!(
+        "# HELP stratamq_clock_in_doubt 1: this machine's clock is far off; nothing is trimmed, no timer fires\n\
+         # TYPE stratamq_clock_in_doubt gauge\nstratamq_clock_in_doubt {}\n",
+        u8::from(clock.is_some())
+    ));
     text
 }
 
@@ -237,7 +251,10 @@ async fn run(shared: Arc<Shared>, all: BTreeSet<u32>) {
                     break;
                 }
                 () = shared.claims.changed() => break,
-                _ = confirm.tick() => pass_on(&shared),
+                _ = confirm.tick() => {
+                    shared.review_clock();
+                    pass_on(&shared);
+                }
                 () = &mut again => break,
             }
         }
@@ -311,6 +328,15 @@ async fn settle(
         Left::Failed(error) => tracing::warn!(vb, %error, "cannot be served; trying again"),
     }
     shared.claims.release(vb).await;
+}
+
+impl Shared {
+    fn review_clock(&self) {
+        let serving: Vec<_> = self.serving.lock().values().map(|one| one.served.clone()).collect();
+        if let Some(newest) = serving.iter().map(|served| served.vb.core().last_time()).max() {
+            self.clock.review(newest);
+        }
+    }
 }
 
 /// What a renewal of the lease proves: nobody else has claimed what is ours before it was sent.

@@ -21,11 +21,16 @@ const AT_ONCE: usize = 256;
 const BYTES_AT_ONCE: usize = 4 << 20;
 /// After a refusal, or when messages cannot be read.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How often it is asked whether a clock in doubt is right again.
+const DOUBT: Duration = Duration::from_secs(1);
 
 /// Delivers what is due, for as long as the virtual broker is ours.
 pub(super) async fn run(served: Arc<Served>) {
     let mut heads = Heads::default();
     loop {
+        if !clock_is_right(&served).await {
+            return;
+        }
         let told = served.delayed.notified();
         let mut wait: Option<Duration> = None;
         for level in heads.levels(&served) {
@@ -46,6 +51,17 @@ pub(super) async fn run(served: Arc<Served>) {
             None => told.await,
         }
     }
+}
+
+/// Waits while this machine's clock is in doubt: what is due cannot be told. `false` if the log has ended.
+pub(super) async fn clock_is_right(served: &Served) -> bool {
+    while !served.vb.trusts_clock() {
+        if served.vb.core().ended() {
+            return false;
+        }
+        sleep(DOUBT).await;
+    }
+    true
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::Served;
 use super::answer::{Answer, Refusal, refuse};
+use super::delay::clock_is_right;
 use super::offsets::moved;
 use super::properties::{self, PRODUCER_GROUP, REAL_QUEUE, REAL_TOPIC, Seen, UNIQ_KEY};
 use super::pull::unreadable;
@@ -72,7 +73,7 @@ pub(super) async fn run(served: Arc<Served>) {
     }
     loop {
         let told = served.halves.sooner.notified();
-        if served.vb.core().ended() {
+        if !clock_is_right(&served).await || served.vb.core().ended() {
             return;
         }
         match served.halves.next(served.vb.now().wall) {

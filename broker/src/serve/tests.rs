@@ -11,7 +11,7 @@ mod transacting;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,6 +35,7 @@ use crate::vb::{self, Now, VbSettings};
 /// Both clocks go with the test's paused time.
 struct TestClock {
     began: Instant,
+    in_doubt: AtomicBool,
 }
 
 const BEGAN: i64 = 1_700_000_000_000;
@@ -43,6 +44,10 @@ impl Clock for TestClock {
     fn now(&self) -> Now {
         let at = self.began.elapsed();
         Now { wall: BEGAN + at.as_millis() as i64, at: at + Duration::from_secs(1_000) }
+    }
+
+    fn doubt(&self, _newest: i64) -> Option<String> {
+        self.in_doubt.load(Ordering::SeqCst).then(|| "a test says so".into())
     }
 }
 
@@ -57,7 +62,7 @@ impl World {
     fn new() -> World {
         World {
             logs: MemoryLogs::new(Limits::default()),
-            clock: Arc::new(TestClock { began: Instant::now() }),
+            clock: Arc::new(TestClock { began: Instant::now(), in_doubt: AtomicBool::new(false) }),
             connections: AtomicU64::new(1),
         }
     }

@@ -14,6 +14,17 @@ pub struct Now {
 /// Where time comes from: the machine, or a simulation.
 pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Now;
+
+    /// Time that passes evenly, whatever is set, also while the machine sleeps.
+    fn steady(&self) -> Duration {
+        self.now().at
+    }
+
+    /// Why it is not to be trusted, if so: then nothing may be given up for its age, and no timer fire. `newest` is the
+    /// newest time in the asker's log.
+    fn doubt(&self, _newest: i64) -> Option<String> {
+        None
+    }
 }
 
 /// The machine's clocks.
@@ -38,5 +49,10 @@ impl Clock for SystemClock {
         let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let wall = since_1970.map_or(0, |passed| i64::try_from(passed.as_millis()).unwrap_or(i64::MAX));
         Now { wall, at: self.began.elapsed() }
+    }
+
+    fn steady(&self) -> Duration {
+        let since_boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::try_from(since_boot).unwrap_or_default()
     }
 }

@@ -83,7 +83,6 @@ pub struct Vb {
     cold: Cold,
     fetch: Fetch,
     clock: Arc<dyn Clock>,
-    trusts_clock: AtomicBool,
     /// The watcher was told that it has ended.
     over: AtomicBool,
     watcher: Arc<dyn Watcher>,
@@ -144,7 +143,6 @@ impl Vb {
             log,
             cold,
             clock,
-            trusts_clock: AtomicBool::new(true),
             over: AtomicBool::new(false),
             watcher,
             needs: needs.clone(),
@@ -175,13 +173,11 @@ impl Vb {
         &self.fetch
     }
 
-    fn trusts_clock(&self) -> bool {
-        self.trusts_clock.load(Relaxed)
-    }
-
-    /// Whether this machine's clock agrees with others': if not, nothing is given up for its age.
-    pub fn trust_clock(&self, trusted: bool) {
-        self.trusts_clock.store(trusted, Relaxed);
+    /// Whether this machine's clock is to be trusted: if not, nothing is given up for its age, and no timer fires. MUST be
+    /// called without the core's lock.
+    pub fn trusts_clock(&self) -> bool {
+        let newest = self.core().last_time();
+        self.clock.doubt(newest).is_none()
     }
 
     pub fn epoch(&self) -> u64 {

@@ -186,6 +186,7 @@ fn our_own_values_are_read_and_written() {
     let risk = AtRisk { bookies: vec!["b1:3181".into()], log: "broker-0".into() };
     let claim = Claim { broker: "10.0.0.1:10911".into(), token: 9 };
     let count = VirtualBrokers { count: 8 };
+    let clock = Clock { wall: 1_700_000_000_000, doubt: "it jumped".into() };
     let written = [
         owner.encode(),
         link.encode(),
@@ -198,6 +199,7 @@ fn our_own_values_are_read_and_written() {
         risk.encode(),
         claim.encode(),
         count.encode(),
+        clock.encode(),
     ];
     let golden: Vec<&str> = OURS.lines().collect();
     assert_eq!(written.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect::<Vec<_>>(), golden);
@@ -213,6 +215,7 @@ fn our_own_values_are_read_and_written() {
     assert_eq!(AtRisk::decode(LedgerId(1), lines[8]), Ok(risk));
     assert_eq!(Claim::decode(0, lines[9]), Ok(claim));
     assert_eq!(VirtualBrokers::decode(lines[10]), Ok(count));
+    assert_eq!(Clock::decode("bookie-b1:3181", lines[11]), Ok(clock));
     // A field that a later release added is no reason to refuse.
     assert_eq!(Ready::decode("v", br#"{"v":1,"epoch":7,"later":true}"#), Ok(Ready { epoch: 7 }));
 }

@@ -6,6 +6,7 @@
 
 pub mod bookie;
 pub mod claim;
+pub mod clock;
 pub mod cookie;
 #[cfg(test)]
 mod golden;
@@ -27,6 +28,7 @@ use crate::Error;
 
 pub use bookie::Published;
 pub use claim::{Claim, VirtualBrokers};
+pub use clock::Clock;
 pub use cookie::Cookie;
 pub use ledger::{LedgerMetadata, Origin, Segment, State};
 pub use replication::{AtRisk, Damage, Gone, LedgerTask, TaskReason};

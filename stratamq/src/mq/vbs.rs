@@ -80,6 +80,8 @@ async fn damaged(cluster: &Cluster) -> Outcome<BTreeSet<LedgerId>> {
 pub async fn list(at: &Where, uri: &MetadataUri) -> Outcome {
     let cluster = Cluster::connect(uri).await?;
     let damaged = damaged(&cluster).await?;
+    let clocks = ::metadata::clocks::all(&*cluster.store, &cluster.scope).await;
+    let clocks = clocks.map_err(|error| Error::cannot("read the clocks of processes", error))?;
     let mut rows = Vec::new();
     for (name, vb) in vbs(&cluster).await? {
         // Checkpoints have logs of their own, which belong to the same owner.
@@ -90,6 +92,7 @@ pub async fn list(at: &Where, uri: &MetadataUri) -> Outcome {
             Some(owner) => (owner.name.clone(), owner.epoch.to_string()),
             None => ("nobody".to_owned(), "–".to_owned()),
         };
+        let clock = vb.owner.as_ref().and_then(|owner| clocks.get(&format!("broker-{}", owner.name)));
         let open = vb.links.last_key_value().map(|(_, link)| link.ledger);
         let ensemble = match open {
             Some(ledger) => metadata_of(&cluster, ledger).await?.map(|metadata| bookies(&metadata)),
@@ -104,9 +107,10 @@ pub async fn list(at: &Where, uri: &MetadataUri) -> Outcome {
             open.map_or_else(|| "–".to_owned(), |ledger| ledger.to_string()),
             ensemble.unwrap_or_else(|| "–".to_owned()),
             to_repair.to_string(),
+            clock.map_or("–", |clock| if clock.doubt.is_empty() { "ok" } else { &clock.doubt }).to_owned(),
         ]);
     }
-    at.show(["vb", "process", "epoch", "links", "open ledger", "bookies", "to repair"], &rows)
+    at.show(["vb", "process", "epoch", "links", "open ledger", "bookies", "to repair", "clock"], &rows)
 }
 
 /// The links of a log.

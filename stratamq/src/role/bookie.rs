@@ -10,6 +10,8 @@ use bookie::{Bookie, Reason, Run, Surroundings, Volume};
 use disk::real::Folder;
 use ledger::repair;
 use metadata::Ledgers;
+use metadata::clocks::Publisher;
+use metadata::schema::Clock;
 use net::http::{Http, Response};
 use net::server::Server;
 use protocol::BookieId;
@@ -18,6 +20,7 @@ use super::process::{Stop, bind, serve_http};
 use crate::cluster::{self, Cluster};
 use crate::config::{BookieSettings, OnLost};
 use crate::error::{Error, Outcome};
+use crate::mq::now_ms;
 
 /// Unanswered requests of a graceful stop are cut off after this.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -38,6 +41,7 @@ pub async fn run(settings: BookieSettings) -> Outcome {
     let (store, scope) = cluster::open(&settings.metadata).await?;
     let ledgers = Ledgers::new(store.clone(), scope.clone(), rand::random());
     // Before anything is written to disk: a cluster that is half formatted is refused here.
+    let (clocks, at) = (store.clone(), scope.clone());
     let cluster = Cluster::over(&settings.metadata, store, scope, net::client::Settings::default()).await?;
     let repairing: Repairing = Arc::default();
     let running = Running::start(&settings, ledgers, repairing.clone()).await?;
@@ -49,6 +53,8 @@ pub async fn run(settings: BookieSettings) -> Outcome {
     };
     let repair = repair::run_autorecovery(&cluster.client, &repair);
     repairing.get_or_init(|| repair.metrics.clone());
+    let name = format!("bookie-{}", running.bookie.id());
+    let clock = tokio::spawn(publish_clock(Publisher::new(clocks, at, name)));
     tracing::info!(bookie = %running.bookie.id(), listen = %running.server.address(), "serving");
     let failed = tokio::select! {
         biased;
@@ -56,6 +62,7 @@ pub async fn run(settings: BookieSettings) -> Outcome {
         () = stop.asked() => None,
     };
     drop(repair);
+    clock.abort();
     match failed {
         Some(Reason::Failed(why)) => Err(Error::Failed(format!("the bookie has stopped: {why}"))),
         Some(Reason::Stopped) => Ok(()),
@@ -65,6 +72,17 @@ pub async fn run(settings: BookieSettings) -> Outcome {
             tracing::info!("stopped");
             Ok(())
         }
+    }
+}
+
+/// Tells brokers what time it is here: for them to find out that their own clock is wrong.
+async fn publish_clock(mut publisher: Publisher) {
+    loop {
+        let clock = Clock { wall: now_ms(), doubt: String::new() };
+        if let Err(error) = publisher.publish(&clock).await {
+            tracing::debug!(%error, "this machine's time cannot be published; trying again");
+        }
+        tokio::time::sleep(metadata::clocks::EVERY).await;
     }
 }
 

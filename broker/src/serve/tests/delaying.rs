@@ -114,3 +114,17 @@ async fn a_retry_that_its_consumer_sends_itself_goes_the_same_way() {
     let dead = client.pull("%DLQ%g", 0, 0).await;
     assert_eq!((dead.bodies(), property(&dead.messages[0], "DELAY")), (vec!["dead".to_owned()], None));
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_delivered_by_a_clock_in_doubt() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    world.clock.in_doubt.store(true, Ordering::SeqCst);
+    client.publish("t", 0, "DELAY\u{1}1\u{2}", "later").await;
+    wait(60_000).await;
+    assert_eq!(client.pull("t", 0, 0).await.bodies(), Vec::<String>::new());
+    world.clock.in_doubt.store(false, Ordering::SeqCst);
+    let got = pulled(client.ask(held("t", 0, 0, "*", 5_000).write()).await);
+    assert_eq!(got.bodies(), ["later"]);
+}

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use ledger::log::Logs;
@@ -206,7 +207,7 @@ async fn what_is_older_than_its_retention_is_given_up_and_the_log_gets_shorter()
 async fn nothing_is_given_up_while_the_clock_is_in_doubt() {
     let world = World::new(Limits::default(), 2000);
     let vb = world.founded().await;
-    vb.trust_clock(false);
+    world.clock.in_doubt.store(true, SeqCst);
     for _ in 0..100 {
         send(&vb, 0, 0, b"x").unwrap();
         tokio::time::sleep(Duration::from_secs(3600)).await;

@@ -27,12 +27,17 @@ pub const WALL: i64 = 1_700_000_000_000;
 /// Milliseconds pass as tokio's clock says.
 pub struct TestClock {
     began: tokio::time::Instant,
+    pub in_doubt: AtomicBool,
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Now {
         let at = self.began.elapsed();
         Now { wall: WALL + at.as_millis() as i64, at }
+    }
+
+    fn doubt(&self, _newest: i64) -> Option<String> {
+        self.in_doubt.load(SeqCst).then(|| "a test says so".into())
     }
 }
 
@@ -190,7 +195,10 @@ impl World {
             logs: MemoryLogs::new(LogLimits { roll_bytes, ..LogLimits::default() }),
             limits,
             noted: Arc::default(),
-            clock: Arc::new(TestClock { began: tokio::time::Instant::now() }),
+            clock: Arc::new(TestClock {
+                began: tokio::time::Instant::now(),
+                in_doubt: AtomicBool::new(false),
+            }),
         }
     }
 
