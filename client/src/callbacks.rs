@@ -69,8 +69,8 @@ impl Callbacks {
         (producers, consumers)
     }
 
-    pub fn rebalance_all(&self) {
-        self.consumers.lock().values().for_each(|group| group.rebalance_soon());
+    pub fn routes_changed(&self) {
+        self.consumers.lock().values().for_each(|group| group.routes_changed());
     }
 
     fn consumer(&self, request: &Command, name: &'static str) -> Option<Arc<Group>> {

@@ -1,8 +1,8 @@
 //! What producers, consumers and administration share.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use net::remoting::{self, Connection};
@@ -14,6 +14,7 @@ use protocol::message::UniqueKeys;
 use protocol::remoting::Command;
 use protocol::remoting::code::{request, response};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::callbacks::Callbacks;
 use crate::consumer::{PullConsumer, PushBuilder};
@@ -30,9 +31,12 @@ pub struct Settings {
     pub name_servers: String,
     /// For each request.
     pub timeout: Duration,
-    /// How often routes are asked for again, and brokers told that we are there.
+    /// How often brokers are told that we are there.
     pub beat: Duration,
-    /// How many more brokers, or tries, a send is worth.
+    /// How often routes are asked for again. What fails asks at once.
+    pub look: Duration,
+    /// How many more brokers, or tries, a send is worth. One that found nobody, because a virtual broker is changing
+    /// hands, is tried for as long as `timeout` besides.
     pub retries: u32,
     /// Queues that a topic gets, if the first message makes it.
     pub default_queues: i32,
@@ -45,6 +49,7 @@ impl Default for Settings {
             name_servers: "127.0.0.1:9876".to_owned(),
             timeout: Duration::from_secs(3),
             beat: Duration::from_secs(30),
+            look: Duration::from_secs(10),
             retries: 2,
             default_queues: 4,
             limits: remoting::Settings::default(),
@@ -73,6 +78,13 @@ pub(crate) struct Shared {
     /// Somebody joined, or knows new brokers: heartbeats are due at once.
     pub joined: Arc<Notify>,
 }
+
+/// While a route lacks a broker it is asked for this often.
+const LACKING: Duration = Duration::from_secs(1);
+/// A name server that takes longer is left for another.
+const OTHER: Duration = Duration::from_millis(700);
+/// Somebody who fails again and again asks for a route this often.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Tells clients of one process apart.
 static CLIENTS: AtomicU32 = AtomicU32::new(0);
@@ -113,20 +125,7 @@ impl Client {
             joined: Arc::new(Notify::new()),
             settings,
         });
-        let beating = Arc::downgrade(&shared);
-        let (beat, joined) = (shared.settings.beat, shared.joined.clone());
-        tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    biased;
-                    () = joined.notified() => {}
-                    () = tokio::time::sleep(beat) => {}
-                }
-                let Some(shared) = beating.upgrade() else { return };
-                shared.refresh_routes().await;
-                shared.beat().await;
-            }
-        });
+        tokio::spawn(live(Arc::downgrade(&shared), shared.settings.clone(), shared.joined.clone()));
         Ok(Client { shared })
     }
 
@@ -164,15 +163,46 @@ impl Client {
     }
 }
 
+/// Asks for routes and tells brokers that we are there, until the client is gone.
+async fn live(client: Weak<Shared>, settings: Settings, joined: Arc<Notify>) {
+    let mut beat = Instant::now() + settings.beat;
+    loop {
+        let lacking = client.upgrade().is_some_and(|shared| shared.routes.are_lacking());
+        let look = if lacking { LACKING } else { settings.look.min(settings.beat) };
+        let told = tokio::select! {
+            biased;
+            () = joined.notified() => true,
+            () = tokio::time::sleep(look) => false,
+        };
+        let Some(shared) = client.upgrade() else { return };
+        shared.refresh_routes().await;
+        if told || Instant::now() >= beat {
+            shared.beat().await;
+            beat = Instant::now() + settings.beat;
+        }
+    }
+}
+
 impl Shared {
-    /// Asks a name server: the one that answered last, then the others.
+    /// Asks a name server: the one that answered last, then the others, and nobody for long if there are others.
     pub async fn ask_name_server(&self, request: Command) -> Outcome<Command> {
+        let full = self.settings.timeout;
+        if self.name_servers.len() > 1 {
+            let asked = self.ask_name_servers(&request, full.min(OTHER)).await;
+            if asked.is_ok() {
+                return asked;
+            }
+        }
+        self.ask_name_servers(&request, full).await
+    }
+
+    async fn ask_name_servers(&self, request: &Command, patience: Duration) -> Outcome<Command> {
         let first = self.answering.load(Ordering::Relaxed);
         let mut failed = String::new();
         for turn in 0..self.name_servers.len() {
             let at = (first + turn) % self.name_servers.len();
             let Some(address) = self.name_servers.get(at) else { break };
-            match self.net.ask(address, request.clone(), self.settings.timeout).await {
+            match self.net.ask(address, request.clone(), patience).await {
                 Ok(reply) => {
                     self.answering.store(at, Ordering::Relaxed);
                     return Ok(reply);
@@ -214,11 +244,39 @@ impl Shared {
     }
 
     pub async fn new_route(&self, topic: &str) -> Outcome<Arc<Route>> {
-        let route = Arc::new(Route::of(topic, &self.fetch_route(topic).await?));
-        if self.routes.put(topic, route.clone()) {
+        let route = self.fetch_route(topic).await?;
+        self.keep_route(topic, &route);
+        Ok(self.routes.get(topic).unwrap_or_default())
+    }
+
+    fn keep_route(&self, topic: &str, route: &TopicRoute) {
+        if self.routes.put(topic, Route::of(topic, route), Instant::now()) {
             self.joined.notify_one();
+            self.callbacks.routes_changed();
         }
-        Ok(route)
+    }
+
+    /// Something failed as it does when a broker has moved: asks where it is, unless that was just asked.
+    pub async fn suspect(&self, topic: &str) {
+        if self.routes.may_ask(topic, Instant::now(), ASK_AGAIN)
+            && let Err(error) = self.new_route(topic).await
+        {
+            tracing::debug!("no new route of {topic}: {error}");
+        }
+    }
+
+    /// Asks a broker by its name. If it is not where it was, it is looked for, and asked again if nothing had left.
+    pub async fn ask_broker(&self, broker: &str, topic: &str, request: Command) -> Outcome<Command> {
+        let address = self.master(broker, topic).await?;
+        let asked = self.ask(&address, request.clone()).await;
+        let Err(error) = &asked else { return asked };
+        if error.is_moving() {
+            self.suspect(topic).await;
+        }
+        match self.routes.master(broker) {
+            Some(now) if error.never_left() && now != address => self.ask(&now, request).await,
+            _ => asked,
+        }
     }
 
     /// Where to send: a topic that does not exist yet is made by its first message, on any broker that allows it.
@@ -233,18 +291,16 @@ impl Shared {
             queues.write_queue_nums = queues.read_queue_nums.min(self.settings.default_queues);
             queues.read_queue_nums = queues.write_queue_nums;
         }
+        let route = Route::of(topic, &route);
+        self.routes.learn(&route);
         // It is not kept: the next message finds the topic's own route.
-        Ok(Arc::new(Route::of(topic, &route)))
+        Ok(Arc::new(route))
     }
 
     async fn refresh_routes(&self) {
         for topic in self.routes.topics() {
             match self.fetch_route(&topic).await {
-                Ok(route) => {
-                    if self.routes.put(&topic, Arc::new(Route::of(&topic, &route))) {
-                        self.callbacks.rebalance_all();
-                    }
-                }
+                Ok(route) => self.keep_route(&topic, &route),
                 Err(error) => tracing::debug!("no new route of {topic}: {error}"),
             }
         }
@@ -289,8 +345,8 @@ impl Shared {
         if let Some(address) = self.routes.master(broker) {
             return Ok(address);
         }
-        let route = self.new_route(topic).await?;
-        route.master(broker).map(str::to_owned).ok_or_else(|| Error::NoBroker(broker.to_owned()))
+        self.new_route(topic).await?;
+        self.routes.master(broker).ok_or_else(|| Error::NoBroker(broker.to_owned()))
     }
 
     pub async fn connection(&self, address: &str) -> Outcome<Arc<Connection>> {

@@ -61,6 +61,22 @@ impl Error {
             _ => false,
         }
     }
+
+    /// Whether nobody can have done what was asked.
+    pub(crate) fn never_left(&self) -> bool {
+        matches!(self, Error::Unanswered(Unanswered::Unreachable { .. }))
+    }
+
+    /// Whether it is what one sees while a virtual broker changes hands.
+    pub(crate) fn is_moving(&self) -> bool {
+        match self {
+            Error::Unanswered(_) | Error::NoBroker(_) => true,
+            Error::Refused { code, .. } => {
+                matches!(*code, response::SERVICE_NOT_AVAILABLE | response::GO_AWAY)
+            }
+            _ => false,
+        }
+    }
 }
 
 impl From<BadField> for Error {

@@ -10,11 +10,16 @@ use protocol::message::{Batched, properties};
 use protocol::remoting::Command;
 use protocol::remoting::code::response;
 use protocol::remoting::header::{Send, SendReply};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::connect::{Client, DEFAULT_TOPIC, now_ms};
 use crate::routes::Route;
 use crate::{Error, Message, Outcome, Queue, SendStatus, Sent};
+
+/// While a virtual broker changes hands a send is tried this often.
+const PAUSE: Duration = Duration::from_millis(50);
+/// An answer that takes so long makes one look where the broker is.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Sends messages. Cheap to share by reference; many sends may be under way at once.
 ///
@@ -106,10 +111,10 @@ impl Producer {
         let route = self.client.shared.route_for_sending(&parcel.topic).await?;
         let queue =
             self.choose(&route, None).ok_or_else(|| Error::NoQueue(parcel.topic.clone(), "written to"))?;
-        let address = route.master(&queue.broker).ok_or_else(|| Error::NoBroker(queue.broker.clone()))?;
+        let address = self.client.shared.master(&queue.broker, &parcel.topic).await?;
         let mut request = self.request(&parcel, queue);
         request.flag = Command::one_way(0).flag;
-        Ok(self.client.shared.net.tell(address, request).await?)
+        Ok(self.client.shared.net.tell(&address, request).await?)
     }
 
     /// The queues of a topic that can be written to.
@@ -178,7 +183,7 @@ impl Producer {
     pub(crate) async fn send_parcel(&self, parcel: &Parcel, to: Option<&Queue>) -> Outcome<Sent> {
         let shared = &self.client.shared;
         let mut failed: Option<String> = None;
-        let mut tries = 0;
+        let (mut tries, until) = (0, Instant::now() + shared.settings.timeout);
         loop {
             let route = shared.route_for_sending(&parcel.topic).await?;
             let queue = match to {
@@ -187,29 +192,41 @@ impl Producer {
                     .choose(&route, failed.as_deref())
                     .ok_or_else(|| Error::NoQueue(parcel.topic.clone(), "written to"))?,
             };
-            let error = match self.send_once(&route, parcel, queue).await {
+            let error = match self.send_once(parcel, queue).await {
                 Ok(sent) => return Ok(sent),
                 Err(error) => error,
             };
             tries += 1;
-            if tries > shared.settings.retries || !error.is_passing() {
+            let more = tries <= shared.settings.retries;
+            if !error.is_passing() || !(more || error.is_moving() && Instant::now() < until) {
                 return Err(error);
             }
             tracing::debug!("sending to {queue} again: {error}");
             failed = Some(queue.broker.clone());
-            // It may have moved.
-            let _ = shared.new_route(&parcel.topic).await;
+            if !more {
+                sleep(PAUSE).await;
+            }
+            shared.suspect(&parcel.topic).await;
         }
     }
 
-    async fn send_once(&self, route: &Route, parcel: &Parcel, queue: &Queue) -> Outcome<Sent> {
+    async fn send_once(&self, parcel: &Parcel, queue: &Queue) -> Outcome<Sent> {
         let shared = &self.client.shared;
-        let address = match route.master(&queue.broker) {
-            Some(address) => address.to_owned(),
-            None => shared.master(&queue.broker, &parcel.topic).await?,
-        };
-        let reply = shared.net.ask(&address, self.request(parcel, queue), shared.settings.timeout).await?;
-        sent(reply, queue, parcel.message_id.clone())
+        let address = shared.master(&queue.broker, &parcel.topic).await?;
+        let mut asking =
+            std::pin::pin!(shared.net.ask(&address, self.request(parcel, queue), shared.settings.timeout));
+        loop {
+            tokio::select! {
+                biased;
+                reply = &mut asking => return sent(reply?, queue, parcel.message_id.clone()),
+                () = sleep(SLOW) => {}
+            }
+            // A broker that is only paused does not close connections; by now another may have its queues.
+            shared.suspect(&parcel.topic).await;
+            if shared.routes.master(&queue.broker).is_some_and(|now| now != address) {
+                return Err(Unanswered::TimedOut.into());
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! * [`doors`] — its listeners.
 //! * [`clocks`] — whether this machine's clock is to be trusted.
 //! * [`announce`] — what name servers are told.
+//! * [`metrics`] — what Prometheus is told.
 //!
 //! Claims keep brokers apart in peace; they exclude nobody. Whoever opens a virtual broker's log fences everybody
 //! before him: that alone decides who owns it.
@@ -14,6 +15,7 @@ pub mod announce;
 mod claims;
 mod clocks;
 mod doors;
+mod metrics;
 pub mod policy;
 mod tenure;
 
@@ -29,12 +31,12 @@ use parking_lot::Mutex;
 use protocol::body::advertise::Rules;
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use self::announce::Announcer;
 use self::claims::Claims;
 use self::clocks::Judged;
-use self::policy::Mine;
+use self::policy::{Mine, Outage};
 use self::tenure::{Left, Tenure};
 use crate::error::Error;
 use crate::serve::Served;
@@ -45,6 +47,8 @@ use ledger::log::LogName;
 
 /// Metadata is looked at again after this long, whatever watches said.
 const LOOK: Duration = Duration::from_secs(1);
+/// Who has not seen metadata for so long cannot take anything over.
+const STALE: Duration = Duration::from_secs(5);
 /// How often renewals of the lease are passed on.
 const CONFIRM: Duration = Duration::from_millis(250);
 /// What one process does at its end takes no longer than this.
@@ -116,6 +120,16 @@ struct Shared {
     leave: watch::Sender<Leave>,
     /// A tenure has begun or ended.
     changed: Notify,
+    /// What the last look at metadata came to.
+    looked: Mutex<Looked>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Looked {
+    /// The last one that succeeded.
+    at: Option<Instant>,
+    /// What is ours to serve.
+    claimed: usize,
 }
 
 /// A virtual broker that is served now.
@@ -162,6 +176,7 @@ impl Broker {
             serving: Mutex::default(),
             leave: watch::Sender::new(Leave::default()),
             changed: Notify::new(),
+            looked: Mutex::default(),
         });
         let comparing = tokio::spawn(compare).abort_handle();
         let running = Mutex::new(Some(tokio::spawn(run(shared.clone(), all))));
@@ -193,14 +208,34 @@ impl Broker {
         }
     }
 
-    /// `/health`, `/ready` and `/metrics`.
-    pub fn http(&self, path: &str) -> Response {
-        let serving = self.serving();
-        match path {
-            "/health" | "/ready" => {
-                Response::text(200, format!("ok, serving {} virtual brokers\n", serving.len()))
+    /// Whether it serves everything that it has claimed, or, with nothing to serve, could take over: metadata answers.
+    /// A hot standby is ready. The text says which, or what is missing.
+    pub fn readiness(&self) -> Result<String, String> {
+        let (serving, looked) = (self.shared.serving.lock().len(), *self.shared.looked.lock());
+        if self.shared.leave.borrow().all {
+            return Err("stopping".to_owned());
+        }
+        if serving < looked.claimed {
+            return Err(format!("taking over: {serving} of {} virtual brokers are served", looked.claimed));
+        }
+        match looked.at {
+            _ if serving > 0 => Ok(format!("serving {serving} virtual brokers")),
+            Some(at) if at.elapsed() < STALE => {
+                Ok("standing by: others serve all virtual brokers".to_owned())
             }
-            "/metrics" => Response::metrics(metrics(&serving, self.shared.clock.said())),
+            _ => Err("metadata does not answer: nothing can be taken over".to_owned()),
+        }
+    }
+
+    /// `/health`: this process is at work. `/ready`: see [`Broker::readiness`]. `/metrics`.
+    pub fn http(&self, path: &str) -> Response {
+        match path {
+            "/health" => Response::text(200, "ok\n"),
+            "/ready" => match self.readiness() {
+                Ok(text) => Response::text(200, format!("ok, {text}\n")),
+                Err(text) => Response::text(503, format!("not ready, {text}\n")),
+            },
+            "/metrics" => Response::metrics(metrics::text(&self.serving(), self.shared.clock.said())),
             other => Response::not_found(other),
         }
     }
@@ -215,31 +250,15 @@ impl Drop for Broker {
     }
 }
 
-fn metrics(serving: &BTreeMap<u32, Serving>, clock: Option<String>) -> String {
-    let mut text = String::from(
-        "# HELP stratamq_vb_epoch How often a virtual broker that is served here has changed hands\n\
-         # TYPE stratamq_vb_epoch gauge\n",
-    );
-    for one in serving.values() {
-        let (name, epoch) = (&one.served.vb.name, one.served.vb.epoch());
-        text.push_str(&format!("stratamq_vb_epoch{{node_id=\"{name}\"}} {epoch}\n"));
-    }
-    text.push_str(&format!(
-        "# HELP stratamq_clock_in_doubt 1: this machine's clock is far off; nothing is trimmed, no timer fires\n\
-         # TYPE stratamq_clock_in_doubt gauge\nstratamq_clock_in_doubt {}\n",
-        u8::from(clock.is_some())
-    ));
-    text
-}
-
 /// Claims, starts tenures and sees them end, until it is told to leave.
 async fn run(shared: Arc<Shared>, all: BTreeSet<u32>) {
     let mut tenures = JoinSet::new();
-    let mut mine: BTreeMap<u32, Mine> = BTreeMap::new();
+    let (mut mine, mut outage) = (BTreeMap::<u32, Mine>::new(), Outage::default());
     let mut leave = shared.leave.subscribe();
     let mut confirm = tokio::time::interval(CONFIRM);
     while !leave.borrow().all {
-        look(&shared, &all, &mut mine, &mut tenures).await;
+        look(&shared, &all, &mut mine, &mut outage, &mut tenures).await;
+        shared.looked.lock().claimed = mine.len();
         let again = tokio::time::sleep(LOOK);
         tokio::pin!(again);
         loop {
@@ -276,14 +295,20 @@ async fn look(
     shared: &Arc<Shared>,
     all: &BTreeSet<u32>,
     mine: &mut BTreeMap<u32, Mine>,
+    outage: &mut Outage,
     tenures: &mut JoinSet<(u32, Left)>,
 ) {
-    let now = match shared.claims.look().await {
+    let (began, lease) = (Instant::now(), shared.settings.lease);
+    let looked = shared.claims.look().await;
+    let at = shared.clock.now().at;
+    outage.looked(at, began.elapsed(), looked.is_err(), lease);
+    let now = match looked {
         Ok(now) => now,
         // Without metadata nothing changes hands, and what is served goes on.
         Err(error) => return tracing::warn!(%error, "claims cannot be read; trying again"),
     };
-    let next = policy::next(all, &now, mine, shared.claims.me());
+    shared.looked.lock().at = Some(Instant::now());
+    let next = policy::next(all, &now, mine, shared.claims.me(), outage.is_past(at, lease));
     for vb in next.lost {
         let told = shared.leave.send_if_modified(|leave| leave.lost.insert(vb));
         if told {
@@ -319,6 +344,7 @@ async fn settle(
 ) {
     let Ok((vb, left)) = ended else { return };
     mine.remove(&vb);
+    shared.looked.lock().claimed = mine.len();
     shared.leave.send_modify(|leave| leave.lost.retain(|lost| *lost != vb));
     shared.changed.notify_one();
     match left {

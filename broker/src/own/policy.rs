@@ -2,6 +2,7 @@
 //! are assigned their shares. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use metadata::Revision;
 use metadata::schema::Claim;
@@ -11,6 +12,26 @@ use metadata::schema::Claim;
 pub struct Standing {
     pub claim: Claim,
     pub at: Revision,
+}
+
+/// When metadata was away, the leases in it have ended, of brokers that live and serve too. Until they had the time to
+/// put their claims back, what nobody claims is not free.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outage {
+    over: Option<Duration>,
+}
+
+impl Outage {
+    /// One look at metadata took so long, or failed.
+    pub fn looked(&mut self, now: Duration, took: Duration, failed: bool, lease: Duration) {
+        if failed || took > lease / 2 {
+            self.over = Some(now);
+        }
+    }
+
+    pub fn is_past(&self, now: Duration, lease: Duration) -> bool {
+        self.over.is_none_or(|over| now.saturating_sub(over) >= lease)
+    }
 }
 
 /// What this process has claimed.
@@ -28,17 +49,20 @@ pub struct Next {
     pub lost: Vec<u32>,
 }
 
+/// `settled`: no outage of metadata was too short a time ago.
 pub fn next(
     all: &BTreeSet<u32>,
     now: &BTreeMap<u32, Standing>,
     mine: &BTreeMap<u32, Mine>,
     me: &Claim,
+    settled: bool,
 ) -> Next {
     let mut next = Next::default();
     for vb in all {
         match now.get(vb) {
-            // Free; or ours no more because our lease has ended: claimed again if nobody had it meanwhile.
-            None => next.claim.push((*vb, None)),
+            // Ours no more because our lease has ended: claimed again if nobody had it meanwhile. Or free.
+            None if settled || mine.contains_key(vb) => next.claim.push((*vb, None)),
+            None => {}
             Some(standing) if standing.claim == *me => {}
             // An earlier process of our name is dead: we have its ports.
             Some(standing) if standing.claim.broker == me.broker && !mine.contains_key(vb) => {
@@ -73,7 +97,7 @@ mod tests {
             (3, standing(claim("a:1", 9), 7)),
         ]);
         let mine = BTreeMap::from([(1, Mine::default())]);
-        let next = next(&all, &now, &mine, &me);
+        let next = next(&all, &now, &mine, &me, true);
         assert_eq!(next, Next { claim: vec![(2, None), (3, Some(Revision(7)))], lost: vec![] });
     }
 
@@ -82,6 +106,22 @@ mod tests {
         let (all, me) = (BTreeSet::from([0, 1]), claim("a:1", 1));
         let mine = BTreeMap::from([(0, Mine { epoch: Some(4) }), (1, Mine { epoch: Some(4) })]);
         let now = BTreeMap::from([(0, standing(claim("b:1", 2), 5))]);
-        assert_eq!(next(&all, &now, &mine, &me), Next { claim: vec![(1, None)], lost: vec![0] });
+        for settled in [true, false] {
+            assert_eq!(next(&all, &now, &mine, &me, settled), Next { claim: vec![(1, None)], lost: vec![0] });
+        }
+    }
+
+    #[test]
+    fn after_an_outage_owners_put_their_claims_back_before_others_take_them() {
+        let at = Duration::from_secs;
+        let (all, me) = (BTreeSet::from([0]), claim("a:1", 1));
+        assert_eq!(next(&all, &BTreeMap::new(), &BTreeMap::new(), &me, false), Next::default());
+        let mut outage = Outage::default();
+        outage.looked(at(1), at(1), false, at(3));
+        assert!(outage.is_past(at(1), at(3)));
+        outage.looked(at(2), at(0), true, at(3));
+        outage.looked(at(4), at(2), false, at(3));
+        outage.looked(at(5), at(0), false, at(3));
+        assert!(!outage.is_past(at(6), at(3)) && outage.is_past(at(7), at(3)));
     }
 }

@@ -97,6 +97,62 @@ async fn a_broker_serves_everything_that_nobody_owns_and_says_so() {
 }
 
 #[tokio::test]
+async fn an_owner_and_a_standby_are_ready_and_one_that_stops_is_not() {
+    let world = World::new(2).await;
+    let first = world.broker("127.0.0.1").await;
+    ready(&first, 2).await;
+    let standby = world.broker("localhost").await;
+    let within = |broker: &Broker, text: &str| broker.readiness() == Ok(text.to_owned());
+    timeout(SOON, async {
+        while !within(&standby, "standing by: others serve all virtual brokers")
+            || !within(&first, "serving 2 virtual brokers")
+        {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(standby.http("/ready").status, 200);
+    first.stop().await;
+    assert_eq!(first.readiness(), Err("stopping".to_owned()));
+    assert_eq!((first.http("/ready").status, first.http("/nothing").status), (503, 404));
+}
+
+#[tokio::test]
+async fn metrics_have_rocketmqs_names() {
+    let world = World::new(1).await;
+    let broker = world.broker("127.0.0.1").await;
+    ready(&broker, 1).await;
+    let port = broker.serving()[&0].port;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let send = protocol::remoting::header::Send {
+        group: "p",
+        topic: "t",
+        default_topic: "TBW102",
+        default_queues: 1,
+        queue: 0,
+        ..Default::default()
+    };
+    assert_eq!(world.ask(address, send.write().body("hello")).await.code, response::SUCCESS);
+    assert_eq!(world.ask(address, send.write().body("world")).await.code, response::SUCCESS);
+    let commit = Command::request(ask::UPDATE_CONSUMER_OFFSET).with("consumerGroup", "g").with("topic", "t");
+    let commit = commit.with("queueId", 0).with("commitOffset", 1);
+    assert_eq!(world.ask(address, commit).await.code, response::SUCCESS);
+    let text = metrics::text(&broker.serving(), None);
+    let node = "{cluster=\"C\",node_type=\"broker\",node_id=\"broker-0\"";
+    for line in [
+        format!("rocketmq_messages_in_total{node}}} 2\n"),
+        format!("rocketmq_throughput_out_total{node}}} 0\n"),
+        format!("stratamq_vb_epoch{node}}} 1\n"),
+        format!("rocketmq_consumer_lag_messages{node},consumer_group=\"g\",topic=\"t\"}} 1\n"),
+        "stratamq_vbs_served 1\n".to_owned(),
+        "stratamq_clock_in_doubt 0\n".to_owned(),
+    ] {
+        assert!(text.contains(&line), "{line} in\n{text}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_given_up_is_served_by_the_standby_within_a_second() {
     let world = World::new(2).await;
     let first = world.broker("127.0.0.1").await;

@@ -86,9 +86,8 @@ impl Feed {
         }
     }
 
-    /// Whether it was locked.
-    pub fn unlocked(&self) -> bool {
-        self.state.lock().locked.take().is_some()
+    pub fn unlocked(&self) {
+        self.state.lock().locked = None;
     }
 
     pub fn is_locked(&self) -> bool {
@@ -241,6 +240,8 @@ impl Feed {
             ..Pull::default()
         };
         self.pulled_at.store(now_ms(), Ordering::Relaxed);
+        let routes = &group.client.shared.routes;
+        let asked = routes.any(&self.queue.broker);
         let mut pulling =
             std::pin::pin!(pull::pull_once(&group.client, &self.queue, &self.subscription, &request, HOLD));
         loop {
@@ -248,7 +249,9 @@ impl Feed {
                 biased;
                 pulled = &mut pulling => return pulled.map(Some),
                 () = self.changed.notified() => {
-                    if self.is_stopped() || self.state.lock().seek.is_some() {
+                    // A broker that is only paused does not close connections, and another serves the queue.
+                    let moved = routes.any(&self.queue.broker) != asked;
+                    if moved || self.is_stopped() || self.state.lock().seek.is_some() {
                         return Ok(None);
                     }
                 }

@@ -102,6 +102,12 @@ impl Group {
         self.bell.notify_one();
     }
 
+    /// Brokers may be elsewhere now: whoever waits for an answer from where one was asks again.
+    pub fn routes_changed(&self) {
+        self.rebalance_soon();
+        self.feeds.lock().values().for_each(|feed| feed.changed.notify_one());
+    }
+
     /// Takes part until `stop` rings: shares queues out, keeps locks, tells offsets.
     pub(super) async fn run(self: Arc<Group>, stop: Arc<Notify>) {
         let mut commit = tokio::time::interval(COMMIT);
@@ -143,7 +149,8 @@ impl Group {
             }
         }
         if self.terms.mode == Mode::Orderly {
-            self.lock_all().await;
+            // Whoever had a queue gives it back soon, or has died without.
+            sure &= self.lock_all().await;
         }
         sure
     }
@@ -157,10 +164,10 @@ impl Group {
         }
         let mut failed = Error::NoQueue(topic.to_owned(), "read");
         for broker in route.brokers.keys() {
-            let Some(address) = route.any(broker) else { continue };
+            let Some(address) = shared.routes.any(broker) else { continue };
             let request =
                 Command::request(request::GET_CONSUMER_LIST_BY_GROUP).with("consumerGroup", self.name());
-            match shared.ask(address, request).await {
+            match shared.ask(&address, request).await {
                 Ok(reply) => {
                     let members: ConsumerList = json::read(&reply.body)?;
                     let members = members.consumer_id_list;
@@ -174,6 +181,7 @@ impl Group {
                 Err(error) => failed = error,
             }
         }
+        shared.suspect(topic).await;
         Err(failed)
     }
 
@@ -218,13 +226,16 @@ impl Group {
             );
         }
         self.commit(feed, true).await;
-        if self.terms.mode == Mode::Orderly && feed.unlocked() {
+        if self.terms.mode == Mode::Orderly {
+            feed.unlocked();
+            // Even if we never heard that it was locked: the answer may have been lost.
             let queues = BTreeMap::from([(feed.queue.broker.clone(), vec![feed.queue.clone()])]);
             self.locks(request::UNLOCK_BATCH_MQ, queues).await;
         }
     }
 
-    async fn lock_all(&self) {
+    /// Whether all that we have is locked now.
+    async fn lock_all(&self) -> bool {
         let mut by_broker: BTreeMap<String, Vec<Queue>> = BTreeMap::new();
         for queue in self.feeds.lock().keys() {
             by_broker.entry(queue.broker.clone()).or_default().push(queue.clone());
@@ -233,6 +244,7 @@ impl Group {
         let locked = self.locks(request::LOCK_BATCH_MQ, by_broker).await;
         let feeds = self.feeds.lock();
         locked.iter().filter_map(|queue| feeds.get(queue)).for_each(|feed| feed.locked(since));
+        feeds.values().all(|feed| feed.is_locked())
     }
 
     /// Asks brokers to lock or unlock their queues; what they have locked.
@@ -240,7 +252,7 @@ impl Group {
         let shared = &self.client.shared;
         let mut locked = Vec::new();
         for (broker, queues) in by_broker {
-            let Some(address) = shared.routes.master(&broker) else { continue };
+            let Some(topic) = queues.first().map(|queue| queue.topic.clone()) else { continue };
             let wire = |queue: Queue| lock::Queue {
                 broker_name: queue.broker,
                 queue_id: queue.id,
@@ -253,7 +265,7 @@ impl Group {
                 ..lock::LockRequest::default()
             };
             let request = Command::request(code).body(json::write(&body));
-            let granted = shared.ask(&address, request).await.and_then(|reply| {
+            let granted = shared.ask_broker(&broker, &topic, request).await.and_then(|reply| {
                 if code == request::UNLOCK_BATCH_MQ {
                     return Ok(lock::LockReply::default());
                 }
@@ -286,13 +298,13 @@ impl Group {
         let Some(offset) = feed.to_commit() else { return };
         let mut request = pull::commit(self.name(), &feed.queue, offset);
         let shared = &self.client.shared;
-        let told = match shared.routes.master(&feed.queue.broker) {
-            None => Err(Error::NoBroker(feed.queue.broker.clone())),
-            Some(address) if surely => shared.ask(&address, request).await.map(|_| ()),
-            Some(address) => {
+        let Queue { broker, topic, .. } = &feed.queue;
+        let told = match shared.routes.master(broker) {
+            Some(address) if !surely => {
                 request.flag = Command::one_way(0).flag;
                 shared.net.tell(&address, request).await.map_err(Error::from)
             }
+            _ => shared.ask_broker(broker, topic, request).await.map(|_| ()),
         };
         match told {
             Ok(()) => feed.committed(offset),

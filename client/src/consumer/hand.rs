@@ -131,6 +131,5 @@ async fn send_back(group: &Group, message: &Received) -> Outcome {
         .with("unitMode", false)
         .with("maxReconsumeTimes", group.terms.max_reconsume.min(16))
         .with("bname", &message.queue.broker);
-    let address = shared.master(&message.queue.broker, &message.queue.topic).await?;
-    shared.ask(&address, request).await.map(|_| ())
+    shared.ask_broker(&message.queue.broker, &message.queue.topic, request).await.map(|_| ())
 }

@@ -155,9 +155,17 @@ async fn answer(
     wait: Duration,
 ) -> Outcome<(PullReply, Bytes, bool)> {
     let shared = &client.shared;
-    let route = shared.route(&queue.topic).await?;
-    let address = route.any(&queue.broker).ok_or_else(|| Error::NoBroker(queue.broker.clone()))?;
-    let reply = shared.net.ask(address, pull.write(), wait + shared.settings.timeout).await?;
+    shared.route(&queue.topic).await?;
+    let address = shared.routes.any(&queue.broker).ok_or_else(|| Error::NoBroker(queue.broker.clone()))?;
+    let patience = wait + shared.settings.timeout;
+    let asked = shared.net.ask(&address, pull.write(), patience).await;
+    if asked.is_err() {
+        shared.suspect(&queue.topic).await;
+    }
+    let reply = match (asked, shared.routes.any(&queue.broker)) {
+        (Err(_), Some(now)) if now != address => shared.net.ask(&now, pull.write(), patience).await?,
+        (asked, _) => asked?,
+    };
     let body = match reply.code {
         response::SUCCESS => reply.body.clone(),
         response::PULL_NOT_FOUND | response::PULL_RETRY_IMMEDIATELY | response::PULL_OFFSET_MOVED => {
@@ -182,8 +190,7 @@ pub(super) async fn pull_once(
 }
 
 async fn ask(client: &Client, queue: &Queue, request: Command) -> Outcome<Command> {
-    let address = client.shared.master(&queue.broker, &queue.topic).await?;
-    client.shared.ask(&address, request).await
+    client.shared.ask_broker(&queue.broker, &queue.topic, request).await
 }
 
 fn about(code: i32, queue: &Queue) -> Command {

@@ -11,6 +11,7 @@ mod cluster;
 mod entry;
 mod http;
 mod load;
+mod messages;
 mod network;
 mod process;
 mod roles;
@@ -64,7 +65,7 @@ async fn main() -> ExitCode {
 }
 
 fn chosen(only: Option<String>) -> Vec<Case> {
-    let all = cases::all().into_iter().chain(bad_input::all());
+    let all = cases::all().into_iter().chain(messages::all()).chain(bad_input::all());
     all.filter(|case| only.as_ref().is_none_or(|part| case.name.contains(part))).collect()
 }
 
