@@ -135,14 +135,23 @@ async fn metrics_have_rocketmqs_names() {
     };
     assert_eq!(world.ask(address, send.write().body("hello")).await.code, response::SUCCESS);
     assert_eq!(world.ask(address, send.write().body("world")).await.code, response::SUCCESS);
+    let pull = protocol::remoting::header::Pull {
+        group: "g",
+        topic: "t",
+        max_messages: 1,
+        subscription: Some("*"),
+        ..Default::default()
+    };
+    assert_eq!(world.ask(address, pull.write()).await.code, response::SUCCESS);
     let commit = Command::request(ask::UPDATE_CONSUMER_OFFSET).with("consumerGroup", "g").with("topic", "t");
     let commit = commit.with("queueId", 0).with("commitOffset", 1);
-    assert_eq!(world.ask(address, commit).await.code, response::SUCCESS);
+    let committed = world.ask(address, commit).await;
+    assert_eq!((committed.code, committed.remark), (response::SUCCESS, None));
     let text = metrics::text(&broker.serving(), None);
     let node = "{cluster=\"C\",node_type=\"broker\",node_id=\"broker-0\"";
     for line in [
         format!("rocketmq_messages_in_total{node}}} 2\n"),
-        format!("rocketmq_throughput_out_total{node}}} 0\n"),
+        format!("rocketmq_messages_out_total{node}}} 1\n"),
         format!("stratamq_vb_epoch{node}}} 1\n"),
         format!("rocketmq_consumer_lag_messages{node},consumer_group=\"g\",topic=\"t\"}} 1\n"),
         "stratamq_vbs_served 1\n".to_owned(),
