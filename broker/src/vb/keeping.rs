@@ -75,7 +75,7 @@ impl Vb {
     }
 
     async fn save(&self, cut: &Cut, begins: u64) -> Result<(), Error> {
-        ledger::log::acknowledged(&*self.log, Position(cut.covered)).await.map_err(ledger::Error::from)?;
+        self.reached(cut.covered).await?;
         let store = &self.cold().store;
         let before = self.cold().manifest();
         let mut next = write::write(store, &before, cut, self).await?;

@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use ledger::error::Ended;
 use ledger::log::{self, Health, Log, LogName, Logs, Progress};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
@@ -101,6 +102,8 @@ struct Needs {
     /// Something was acknowledged that no checkpoint has; and it is much.
     checkpoint: Notify,
     checkpoint_now: Notify,
+    /// More is acknowledged, or nothing will be any more.
+    progress: Notify,
 }
 
 /// How often it is looked for senders who wait too long, while something waits.
@@ -233,6 +236,7 @@ impl Vb {
         let mut released = core::Released::default();
         self.core().end(&mut released);
         self.fire(released);
+        self.needs.progress.notify_waiters();
         if !self.over.swap(true, Relaxed)
             && let Some(me) = self.me.upgrade()
         {
@@ -271,6 +275,26 @@ impl Vb {
         // First the disks get their next entry, then the senders their answers.
         self.drive();
         self.fire(released);
+        self.needs.progress.notify_waiters();
+    }
+
+    /// Waits until everything before `position` is acknowledged. (Not on the log's own progress: a `watch` wakes those who
+    /// wait for it in any order, and senders are to hear first.)
+    async fn reached(&self, position: u64) -> Result<(), Error> {
+        loop {
+            let told = self.needs.progress.notified();
+            {
+                let core = self.core.lock();
+                if core.acknowledged() >= position {
+                    return Ok(());
+                }
+                if core.ended() {
+                    let ended = self.log.progress().borrow().ended.clone();
+                    return Err(ledger::Error::Ended(ended.unwrap_or(Ended::Sealed)).into());
+                }
+            }
+            told.await;
+        }
     }
 }
 
