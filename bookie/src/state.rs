@@ -35,6 +35,12 @@ pub struct ShelfState {
 }
 
 impl ShelfState {
+    /// Both only grow. What a replay has found by itself may be ahead of what it reads.
+    pub fn max(self, other: ShelfState) -> ShelfState {
+        let (damages, cleared) = (self.damages.max(other.damages), self.cleared.max(other.cleared));
+        ShelfState { damages, cleared }
+    }
+
     /// Whether a ledger that the shelf does not know may have been lost.
     pub fn limbo(&self) -> bool {
         self.cleared < self.damages

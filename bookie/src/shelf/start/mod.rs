@@ -30,6 +30,8 @@ struct Start<D> {
     last_flags: u32,
     /// What was lost that could be of any ledger.
     lost: Option<&'static str>,
+    /// It is counted in the shelf's state.
+    counted: bool,
     /// All segments are scanned: numbers of groups jump where segments were dropped.
     rebuild: bool,
 }
@@ -180,6 +182,7 @@ impl<D: Duty> Start<D> {
             dropped: BTreeSet::new(),
             last_flags: 0,
             lost: stale.then_some("the index does not belong to these segments: one of them is older"),
+            counted: false,
             rebuild: false,
         })
     }
@@ -242,10 +245,20 @@ impl<D: Duty> Start<D> {
         let start = Position::new(first, SEGMENT_HEADER as u32);
         shelf.log = LogEnd { next: start, acked: start, last: start, sequence: 0, crc: 0 };
         (self.report.damaged, self.report.scanned, self.report.torn) = Default::default();
+        self.counted = false;
         self.dropped.clear();
         self.rebuild = true;
         match self.replay()? {
             Replayed::Whole | Replayed::TooOld => Ok(()),
+        }
+    }
+
+    /// Before anything is saved that goes beyond what was lost: the next start would not find it again.
+    fn count_loss(&mut self) {
+        if self.lost.is_some() && !self.counted {
+            self.counted = true;
+            self.shelf.shelf_state.damages += 1;
+            self.shelf.shared.catalog.write().shelf = self.shelf.shelf_state;
         }
     }
 
@@ -265,9 +278,9 @@ impl<D: Duty> Start<D> {
                 "acknowledged data of this disk may be lost: its ledgers are fenced, and nothing is said to be absent, until \
                  they have been repaired"
             );
-            shelf.shelf_state.damages += 1;
-            shelf.shared.catalog.write().shelf = shelf.shelf_state;
+            self.count_loss();
         }
+        let shelf = &mut self.shelf;
         shelf.prepare()?;
         // Says that all before it counts, and that this start happened.
         match shelf.make_room(shelf.shelf_bytes()) {

@@ -136,6 +136,7 @@ impl<D: Duty> Start<D> {
         };
         // A rebuild of a large disk must not gather all of it in memory.
         if shelf.flush_due() {
+            self.count_loss();
             self.make_durable()?;
             self.shelf.flush_now()?;
         }
@@ -152,8 +153,8 @@ impl<D: Duty> Start<D> {
             }),
             Kind::Shelf => decode_shelf(&record.body).map(|(state, ranges)| {
                 self.apply_list(&ranges);
-                self.shelf.shelf_state = state;
-                Event::Shelf(state)
+                self.shelf.shelf_state = self.shelf.shelf_state.max(state);
+                Event::Shelf(self.shelf.shelf_state)
             }),
         };
         let Some(event) = event else {

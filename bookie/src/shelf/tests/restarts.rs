@@ -129,6 +129,31 @@ fn damage_below_the_ack_mark_is_limbo_and_no_end() {
 }
 
 #[test]
+fn a_loss_is_not_forgotten_by_a_start_that_fails_while_it_makes_the_index_again() {
+    for after in 0..12 {
+        let mut machine = Machine::new(1);
+        let mut it = machine.start();
+        for i in 0..40 {
+            assert_eq!(it.ask(add(1, i, 700)), ADDED);
+        }
+        it.shelf.flush_now().unwrap();
+        let checkpoint = it.shelf.checkpoint.last;
+        assert_eq!(it.ask(add(1, 40, 700)), ADDED);
+        machine.kill();
+        // The group that the index says it goes up to.
+        let name = format!("segment-{:010}", checkpoint.segment.0);
+        machine.device.flip_bit_at(&name, u64::from(checkpoint.offset) + 9);
+        machine.device.fail(Call::Sync, after, Fault::Io);
+        let _ = machine.try_start().map(drop);
+        machine.device.heal();
+        machine.kill();
+        let mut it = machine.start();
+        assert!(it.report.limbo, "failed sync {after}: {:?}", it.report);
+        assert_eq!(it.ask(read(1, 50)), refused(Refusal::Unknown));
+    }
+}
+
+#[test]
 fn deferred_adds_are_durable_once_forced() {
     for seed in 0..20 {
         let mut machine = Machine::new(seed);
