@@ -45,10 +45,13 @@ async fn read_range(
     Ok(())
 }
 
+/// Tries, a second apart, until what heals has healed: what the metadata store was asked in the storm may take 30 s more.
+const TRIES: usize = 60;
+
 /// Reads a closed ledger whole, from bookies that have healed.
 pub async fn read_back(world: &World, cluster: &Cluster, ledger: LedgerId) -> Result<(), String> {
     let mut failure = String::new();
-    for _ in 0..20 {
+    for _ in 0..TRIES {
         match read_closed(world, cluster, ledger).await {
             Ok(()) | Err(Error::NoSuchLedger(_)) => return Ok(()),
             Err(error) => failure = error.to_string(),
@@ -78,7 +81,7 @@ async fn read_closed(world: &World, cluster: &Cluster, ledger: LedgerId) -> Resu
 /// returns it; with `repair`, Qa return it whatever was damaged.
 pub async fn count_copies(world: &World, cluster: &Cluster, ledger: LedgerId, repair: bool) {
     let mut failure = None;
-    for _ in 0..if repair { 200 } else { 20 } {
+    for _ in 0..if repair { 200 } else { TRIES } {
         failure = match missing_copy(world, cluster, ledger, repair).await {
             Ok(missing) => missing,
             Err(Error::NoSuchLedger(_)) => None,
