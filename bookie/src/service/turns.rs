@@ -1,7 +1,8 @@
 //! Whose turn it is at a shelf: that of the shelf's own lane, or of whoever brings a little work to an idle shelf.
 //!
 //! Waking the lane costs a quarter of what a sync costs. So a few requests that find the shelf idle are committed by the
-//! thread that brought them, as long as the disk is quick; what comes meanwhile goes to the lane. Work is taken in the
+//! thread that brought them, as long as the disk is quick and has more rest than work; what comes meanwhile goes to the
+//! lane. Under load the lane is better: while it syncs, others bring what makes the next group larger. Work is taken in the
 //! order in which it came, and by one at a time: it leaves the queue under the lock that the keeper is behind.
 
 use std::collections::VecDeque;
@@ -32,8 +33,8 @@ struct Desk {
     keeper: Option<Keeper>,
     /// Work was taken out of the queue and is not done. Left behind by a turn that panicked.
     busy: bool,
-    /// The last turn was quick.
-    quick: bool,
+    /// When the last turn ended, and how long it took.
+    last: Option<(Instant, Duration)>,
     /// Told when the shelf has closed, after the turn that is under way.
     closing: Option<oneshot::Sender<()>>,
     /// Why a turn beside the lane failed.
@@ -101,7 +102,8 @@ impl Desk {
         let Some(keeper) = &mut self.keeper else { return Ok(None) };
         let began = Instant::now();
         keeper.end_turn()?;
-        self.quick = began.elapsed() < QUICK;
+        let ended = Instant::now();
+        self.last = Some((ended, ended - began));
         self.busy = false;
         let closing = self.closing.take();
         Ok(closing.and_then(|closing| Some((self.keeper.take()?, closing))))
@@ -109,7 +111,8 @@ impl Desk {
 
     /// Whether the work is done, by this thread.
     fn try_turn(&mut self, queue: &Queue<Work>) -> bool {
-        let Some(keeper) = self.keeper.as_ref().filter(|_| !self.busy && self.quick) else { return false };
+        let idle = self.last.is_some_and(|(ended, took)| took < QUICK && ended.elapsed() >= took);
+        let Some(keeper) = self.keeper.as_ref().filter(|_| !self.busy && idle) else { return false };
         // In a simulation a disk that takes its time has to let time pass.
         if keeper.pause().is_some_and(|pause| !pause().is_zero()) {
             return false;
