@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use net::remoting::{Handler, Listening, Server, Settings};
+use net::remoting::{Handler, Listening, Memory, Server, Settings};
 use tokio::net::TcpListener;
 
 /// Old clients, and the dashboard, send to the port that is so much lower.
@@ -42,8 +42,8 @@ impl Bound {
         Ok(Bound { main, vip, port })
     }
 
-    pub fn serve(self, handler: Arc<dyn Handler>, settings: Settings) -> io::Result<Doors> {
-        let server = Server::new(handler, settings);
+    pub fn serve(self, handler: Arc<dyn Handler>, settings: Settings, memory: &Memory) -> io::Result<Doors> {
+        let server = Server::within(handler, settings, memory);
         let listening = std::iter::once(self.main).chain(self.vip).map(|listener| server.listen(listener));
         Ok(Doors { listening: listening.collect::<Result<_, _>>()? })
     }

@@ -114,6 +114,8 @@ struct Shared {
     claims: Claims,
     logs: Arc<dyn Logs>,
     clock: Arc<Judged>,
+    /// Of the connections of all virtual brokers.
+    memory: net::remoting::Memory,
     announcer: Announcer,
     serving: Mutex<BTreeMap<u32, Serving>>,
     /// Tells tenures to end: gracefully, or because their virtual broker is another's.
@@ -167,11 +169,13 @@ impl Broker {
         let compare = clock.clone().keep(store.clone(), scope.clone(), me).await;
         let claims = Claims::new(store, scope, settings.name(), token, settings.lease);
         let announcer = Announcer::start(settings.cluster.clone(), &settings.namesrvs);
+        let memory = net::remoting::Memory::new(settings.net.memory);
         let shared = Arc::new(Shared {
             settings,
             claims,
             logs,
             clock,
+            memory,
             announcer,
             serving: Mutex::default(),
             leave: watch::Sender::new(Leave::default()),

@@ -58,7 +58,7 @@ impl Tenure {
         let port = bound.port;
         let vb = settings.vb(self.vb, port)?;
         let served = Served::open(settings.cluster.clone(), vb, &**logs, clock.clone()).await?;
-        let doors = bound.serve(served.door(), settings.net.clone())?;
+        let doors = bound.serve(served.door(), settings.net.clone(), &self.shared.memory)?;
         serving.lock().insert(self.vb, Serving { served: served.clone(), port });
         announcer.offer(self.vb, Offer::new(settings, port, served.clone()));
         changed.notify_one();

@@ -8,6 +8,7 @@ mod promised;
 mod refusing;
 mod sending;
 mod transacting;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

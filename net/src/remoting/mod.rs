@@ -20,7 +20,7 @@ use protocol::remoting::{Command, MAX_FRAME};
 pub use asks::Unanswered;
 pub use client::Client;
 pub use connection::Connection;
-pub use server::{Listening, Server};
+pub use server::{Listening, Memory, Server};
 
 /// Whoever takes requests: a broker or a name server, or a client whom its broker asks.
 pub trait Handler: Send + Sync + 'static {

@@ -22,7 +22,7 @@ use crate::pipe::Pipe;
 pub(super) struct Shared {
     pub settings: Settings,
     pub handler: Arc<dyn Handler>,
-    pub budget: Budget,
+    pub budget: Arc<Budget>,
     pub complaints: Complaints,
     ids: AtomicU64,
     open: AtomicUsize,
@@ -30,8 +30,13 @@ pub(super) struct Shared {
 
 impl Shared {
     pub fn new(handler: Arc<dyn Handler>, settings: Settings) -> Arc<Shared> {
+        let memory = Memory::new(settings.memory);
+        Shared::within(handler, settings, &memory)
+    }
+
+    fn within(handler: Arc<dyn Handler>, settings: Settings, memory: &Memory) -> Arc<Shared> {
         Arc::new(Shared {
-            budget: Budget::new(settings.memory),
+            budget: memory.0.clone(),
             settings,
             handler,
             complaints: Complaints::default(),
@@ -55,6 +60,21 @@ impl Shared {
     }
 }
 
+/// Bytes that the connections of several servers may hold together. Clones share them.
+#[derive(Clone)]
+pub struct Memory(Arc<Budget>);
+
+impl Memory {
+    pub fn new(bytes: usize) -> Memory {
+        Memory(Arc::new(Budget::new(bytes)))
+    }
+
+    /// Bytes that are held now.
+    pub fn held(&self) -> usize {
+        self.0.used()
+    }
+}
+
 /// Listeners that share a handler and limits.
 pub struct Server {
     shared: Arc<Shared>,
@@ -63,6 +83,11 @@ pub struct Server {
 impl Server {
     pub fn new(handler: Arc<dyn Handler>, settings: Settings) -> Server {
         Server { shared: Shared::new(handler, settings) }
+    }
+
+    /// A server that shares its memory with others; the one in `settings` does not count.
+    pub fn within(handler: Arc<dyn Handler>, settings: Settings, memory: &Memory) -> Server {
+        Server { shared: Shared::within(handler, settings, memory) }
     }
 
     /// Serves what comes by `listener`, on the runtime that this is called on.

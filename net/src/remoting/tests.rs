@@ -363,3 +363,25 @@ async fn a_connection_without_a_socket_says_all_to_its_listener() {
     });
     assert_eq!(conn.expire(Instant::now()), None);
 }
+
+#[tokio::test]
+async fn servers_of_one_process_share_its_memory() {
+    let (memory, toy) = (Memory::new(64 << 20), Arc::<Toy>::default());
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let server = Server::within(toy.clone(), Settings::default(), &memory);
+        let listening = server.listen(TcpListener::bind("127.0.0.1:0").await.unwrap()).unwrap();
+        let mut socket = TcpStream::connect(listening.address()).await.unwrap();
+        let half = [&(2u32 << 20).to_be_bytes()[..], &vec![0; 1 << 20]].concat();
+        socket.write_all(&half).await.unwrap();
+        open.push((server, listening, socket));
+    }
+    while memory.held() < 3 << 20 {
+        tokio::task::yield_now().await;
+    }
+    assert!(open.iter().all(|(server, ..)| server.held() == memory.held()));
+    open.clear();
+    while memory.held() > 0 {
+        tokio::task::yield_now().await;
+    }
+}

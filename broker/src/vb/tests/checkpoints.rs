@@ -237,12 +237,20 @@ async fn queues_of_a_deleted_topic_go_and_their_places_are_used_again() {
     assert_eq!((max(&vb, T, 0), max(&vb, TopicId(2), 1)), (0, 1));
 }
 
+const QUEUES: u64 = 3 * 33_334;
+
+/// Bytes of this process's memory.
+fn resident() -> i64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<i64>().unwrap() * 4096
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hundred_thousand_idle_queues_are_small() {
     let world = World::new(Limits::default(), 1 << 30);
     let vb = world.founded().await;
     for topic in 0..3 {
-        for queue in 0..16_000 {
+        for queue in 0..33_334 {
             send(&vb, topic, queue, b"x").unwrap();
         }
         settle().await;
@@ -251,8 +259,12 @@ async fn a_hundred_thousand_idle_queues_are_small() {
     assert_eq!(hot(&vb), 0);
     assert!(size_of::<crate::index::queue::Queue>() <= 128);
     let part_bytes: u64 = vb.cold().manifest().queues.iter().map(|(_, at)| u64::from(at.len)).sum();
-    assert!(part_bytes < 48_000 * 8, "{part_bytes}");
+    assert!(part_bytes < QUEUES * 8, "{part_bytes}");
+    let before = resident();
     let vb = world.open().await;
-    assert_eq!(vb.core().index().slots(), 48_000);
-    assert_eq!(max(&vb, T, 15_999), 1);
+    let each = (resident() - before) / QUEUES as i64;
+    println!("an idle queue takes {each} bytes");
+    assert!(each < 1024, "{each}");
+    assert_eq!(u64::from(vb.core().index().slots()), QUEUES);
+    assert_eq!(max(&vb, T, 33_333), 1);
 }
