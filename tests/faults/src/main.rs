@@ -45,6 +45,13 @@ enum What {
         /// Only cases whose name contains this.
         only: Option<String>,
     },
+    /// The load and the judge of the cases about messages, on servers that run already.
+    Beside {
+        #[arg(long)]
+        namesrv: String,
+        /// Run by sh, one after the other, under load that must go on after each.
+        commands: Vec<String>,
+    },
     /// The writer process of the cases.
     Write(writer::Arguments),
 }
@@ -54,6 +61,11 @@ async fn main() -> ExitCode {
     match Cli::parse().what {
         What::Run { only } => finish(run(&chosen(only)).await),
         What::Soak { minutes, only } => finish(soak(&chosen(only), minutes).await),
+        What::Beside { namesrv, commands } => {
+            let mut count = Count::default();
+            count.note("messages beside commands", messages::beside(&namesrv, &commands).await);
+            finish(count)
+        }
         What::Write(arguments) => match writer::write(arguments).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

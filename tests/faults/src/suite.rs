@@ -38,14 +38,19 @@ impl Count {
             Err(_) => Err(anyhow::anyhow!("not done after {LIMIT:?}")),
         };
         let seconds = start.elapsed().as_secs_f64();
+        self.note(&format!("{} ({seconds:.1} s)", case.name), result);
+    }
+
+    /// Counts and prints what became of something.
+    pub fn note(&mut self, what: &str, result: Result<()>) {
         match result {
             Ok(()) => {
                 self.passed += 1;
-                println!("ok    {} ({seconds:.1} s)", case.name);
+                println!("ok    {what}");
             }
             Err(error) => {
                 self.failed += 1;
-                println!("FAIL  {} ({seconds:.1} s): {error:#}", case.name);
+                println!("FAIL  {what}: {error:#}");
             }
         }
     }

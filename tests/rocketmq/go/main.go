@@ -45,6 +45,13 @@ const (
 func main() {
 	rlog.SetLogLevel("error")
 	side, namesrv, only := os.Args[1], os.Args[2], ""
+	if side == "gap" {
+		if err := gap(namesrv, os.Args[3]); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		return
+	}
 	if len(os.Args) > 3 {
 		only = os.Args[3]
 	}

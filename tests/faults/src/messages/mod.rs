@@ -3,6 +3,7 @@
 //! after its fault, if nothing changed hands where it must, if anything acknowledged is lost or moved, or if a queue is
 //! out of order. What is stored or handed out twice is counted, and the longest gap is printed.
 
+mod bad_input;
 mod bookies;
 mod brokers;
 mod etcd;
@@ -13,6 +14,10 @@ mod traffic;
 
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
+use tokio::process::Command;
+
+use self::traffic::Traffic;
 use crate::suite::Case;
 
 /// Load goes on again within this time after any fault.
@@ -30,5 +35,22 @@ pub fn all() -> Vec<Case> {
         Case::new("messages: SIGSTOP of a name server", || Box::pin(namesrvs::paused())),
         Case::new("messages: etcd paused", || Box::pin(etcd::paused())),
         Case::new("messages: etcd killed and restarted", || Box::pin(etcd::killed())),
+        Case::new("messages: bad requests", || Box::pin(bad_input::requests())),
+        Case::new("messages: garbage and half frames", || Box::pin(bad_input::bytes())),
+        Case::new("messages: idle connections and slow readers", || Box::pin(bad_input::connections())),
     ]
+}
+
+/// The same load and judge on servers that run already. Each command is run under load, which must go on afterwards.
+pub async fn beside(namesrvs: &str, commands: &[String]) -> Result<()> {
+    let mut traffic = Traffic::start(namesrvs).await?;
+    for command in commands {
+        traffic.fault();
+        let status = Command::new("sh").args(["-c", command]).status().await;
+        let status = status.with_context(|| format!("run {command}"))?;
+        ensure!(status.success(), "'{command}' ended with {status}");
+        traffic.must_flow(&format!("after '{command}'"), SOON * 2).await?;
+        println!("      longest gap {:.2} s: {command}", traffic.gap().as_secs_f64());
+    }
+    traffic.finish().await
 }
