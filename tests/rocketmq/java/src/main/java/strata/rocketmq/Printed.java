@@ -22,7 +22,7 @@ final class Printed {
         {"(?m)^producer group.*@administrator,.*$", ""},
         {"\\b\\d+\\.\\d+\\b", "N.N"},
         {"(?i)((?:commitLog ?Offset|physicOffset)[:=]\\s*)\\d+", "$1N"},
-        {"(?m)@\\d+$", "@N"},
+        {"(?m)@\\d+[ \\t]*$", "@N"},
         {"\\S+@mqadmin-\\w+-i-\\d+", "CLIENT"},
         {"commitLogDiskRatio_[^\\s:]+", "commitLogDiskRatio_PATH"},
         {"\\d+-\\d+\\(", "N-N("},
