@@ -278,6 +278,8 @@ impl<D: Duty> Start<D> {
                 "acknowledged data of this disk may be lost: its ledgers are fenced, and nothing is said to be absent, until \
                  they have been repaired"
             );
+            // On top of all that the replay has read: marks of older losses may have caught up with the count.
+            self.counted = false;
             self.count_loss();
         }
         let shelf = &mut self.shelf;
