@@ -42,22 +42,30 @@ pub(super) fn heard(served: &Arc<Served>, request: &Command, answer: Answer) {
         handle: answer.connection().clone(),
         seen: now.at,
     };
-    let resend = take(served, &heartbeat, &member, now);
+    let (resend, changed) = take(served, &heartbeat, &member, now);
     let reply =
         answer.draft(response::SUCCESS).with("IS_SUPPORT_HEART_BEAT_V2", true).with("IS_SUB_CHANGE", resend);
     let mut core = served.vb.core();
     if !served.unsettled(&core) {
         drop(core);
-        return answer.reply(reply);
+        return answered(served, answer, reply, &changed);
     }
     // A client that goes on to use its groups shall find them, whoever serves it then.
+    let served = served.clone();
     core.then(
         Effect::call(move |outcome| match outcome {
             Outcome::Fenced => answer.refuse(super::offsets::moved()),
-            _ => answer.reply(reply),
+            _ => answered(&served, answer, reply, &changed),
         }),
         now,
     );
+}
+
+/// The answer comes before the notice: a client of RocketMQ that is told to look again while it waits for the answer to
+/// its heartbeat cannot send the next one, which says what its subscriptions have become, and is refused its pulls.
+fn answered(served: &Served, answer: Answer, reply: Command, changed: &[Arc<str>]) {
+    answer.reply(reply);
+    changed.iter().for_each(|group| tell(served, group));
 }
 
 fn check(heartbeat: &Heartbeat) -> Result<(), Refusal> {
@@ -77,8 +85,15 @@ fn check(heartbeat: &Heartbeat) -> Result<(), Refusal> {
     }
 }
 
-/// Takes in what a client says; returns whether it has to say its subscriptions again.
-fn take(served: &Arc<Served>, heartbeat: &Heartbeat, member: &Member<Arc<Connection>>, now: Now) -> bool {
+/// Takes in what a client says; returns whether it has to say its subscriptions again, and the groups whose members
+/// are to be told.
+fn take(
+    served: &Served,
+    heartbeat: &Heartbeat,
+    member: &Member<Arc<Connection>>,
+    now: Now,
+) -> (bool, Vec<Arc<str>>) {
+    let mut rebalance = Vec::new();
     let channel = member.handle.id();
     let fingerprint = heartbeat.heartbeat_fingerprint;
     for producer in &heartbeat.producer_data_set {
@@ -100,9 +115,9 @@ fn take(served: &Arc<Served>, heartbeat: &Heartbeat, member: &Member<Arc<Connect
             continue;
         }
         let changed = served.members.lock().heard_consumer(channel, data, fingerprint, member.clone());
-        consequences(served, changed, now);
+        rebalance.extend(recorded(served, changed, now));
     }
-    resend
+    (resend, rebalance)
 }
 
 /// Makes the group and its retry topic, if they are not there.
@@ -118,6 +133,13 @@ fn prepare(served: &Served, data: &ConsumerData, now: Now) -> Result<(), Refusal
 
 /// What follows from a change of a group: a record of it, and word to its members.
 pub(super) fn consequences(served: &Served, changed: Changed, now: Now) {
+    if let Some(group) = recorded(served, changed, now) {
+        tell(served, &group);
+    }
+}
+
+/// Records a change of a group; returns the group if its members are to be told.
+fn recorded(served: &Served, changed: Changed, now: Now) -> Option<Arc<str>> {
     let Changed { group, joined, left, rebalance } = changed;
     let record = |change: Change| {
         let mut core = served.vb.core();
@@ -138,9 +160,7 @@ pub(super) fn consequences(served: &Served, changed: Changed, now: Now) {
     if let Some(client) = left {
         record(Change::Left { group: group.clone(), client });
     }
-    if rebalance {
-        tell(served, &group);
-    }
+    rebalance.then_some(group)
 }
 
 /// Tells the members of a group to look again at who has which queue.

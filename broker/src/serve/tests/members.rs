@@ -38,6 +38,25 @@ async fn members_hear_of_those_who_come_and_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_member_hears_of_a_change_after_the_answer_to_its_heartbeat() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    let log = LogName::new("vb-0").unwrap();
+    world.logs.hold(&log);
+    let meanwhile = async {
+        wait(50).await;
+        let early = notices(&client);
+        world.logs.release(&log);
+        early
+    };
+    let (reply, early) = tokio::join!(client.heartbeat("a", vec![consumes("g", "t", 1)], &[]), meanwhile);
+    assert_eq!((reply.code, early), (0, 0));
+    wait(10).await;
+    assert_eq!(notices(&client), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_falls_silent_is_closed() {
     let world = World::new();
     let owner = world.open().await;
