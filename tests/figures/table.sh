@@ -50,6 +50,8 @@ table() { # table SERVERS
 row() {
     local name=$1 goal=$2 all json
     shift 2
+    # What others left to be written would hold up our syncs.
+    sync
     all=$("$@" --json) || fail "$name failed"
     printf '%s\n' "$all" >>"$work/all.json"
     while read -r json; do
