@@ -36,7 +36,7 @@ const NAMES: [(&str, &str, &str); 15] = [
 ];
 
 /// `clock` says why this machine's clock is in doubt, if it is.
-pub(super) fn text(serving: &BTreeMap<u32, Serving>, clock: Option<String>) -> String {
+pub fn text(serving: &BTreeMap<u32, Serving>, clock: Option<String>) -> String {
     let all: Vec<(&Served, Values)> = serving.values().map(|one| (&*one.served, read(&one.served))).collect();
     let mut text = String::with_capacity(1024 + 2048 * all.len());
     for (at, (name, kind, about)) in NAMES.iter().enumerate() {

@@ -15,7 +15,7 @@ pub mod announce;
 mod claims;
 mod clocks;
 mod doors;
-mod metrics;
+pub mod metrics;
 pub mod policy;
 mod tenure;
 

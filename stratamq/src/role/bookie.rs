@@ -193,6 +193,8 @@ async fn http_answer(bookie: Arc<Bookie>, repairing: Repairing, path: String) ->
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::config::Settings as _;
 
@@ -210,7 +212,9 @@ mod tests {
     fn metrics_that_the_manual_names_exist() {
         let manual = include_str!("../../../docs/operations.md");
         let alarms = manual.split("## Metrics and alarms").nth(1).and_then(|rest| rest.split("\n## ").next());
-        let text = bookie::metrics::Metrics::default().text() + &repair::Metrics::default().text();
+        let of_broker = broker::own::metrics::text(&BTreeMap::new(), None);
+        let text =
+            bookie::metrics::Metrics::default().text() + &repair::Metrics::default().text() + &of_broker;
         let rows = alarms.unwrap_or_default().lines().filter_map(|line| line.split('|').nth(1));
         let names = |cell: &'static str| cell.split('`').skip(1).step_by(2);
         let mut named = 0;
