@@ -9,6 +9,7 @@ use net::remoting::Connection;
 use protocol::remoting::code::response;
 use protocol::remoting::{BadField, Command, Echo};
 
+use super::offsets::moved;
 use crate::vb;
 
 /// Why a request is refused, in RocketMQ's codes.
@@ -94,6 +95,14 @@ impl Answer {
     pub fn done(self) {
         let reply = self.draft(response::SUCCESS);
         self.reply(reply);
+    }
+
+    /// Done as soon as everything that is staged by then is stored.
+    pub fn done_once_stored(self) -> vb::Effect {
+        vb::Effect::call(move |outcome| match outcome {
+            vb::Outcome::Fenced => self.refuse(moved()),
+            _ => self.done(),
+        })
     }
 
     pub fn refuse(self, refusal: Refusal) {

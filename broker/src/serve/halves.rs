@@ -16,14 +16,13 @@ use tokio::time::sleep;
 use super::Served;
 use super::answer::{Answer, Refusal, refuse};
 use super::delay::clock_is_right;
-use super::offsets::moved;
 use super::properties::{self, PRODUCER_GROUP, REAL_QUEUE, REAL_TOPIC, Seen, UNIQ_KEY};
 use super::pull::unreadable;
 use super::put::{Parts, Pieces, Place, record};
 use crate::error::Error;
 use crate::state::topic::CHECKED_OUT;
-use crate::state::{Change, Half, Settings};
-use crate::vb::{Core, Effect, Outcome, Record};
+use crate::state::{Change, Half, Settings, Topic};
+use crate::vb::{Core, Record};
 
 /// When the producers of half messages are to be asked next.
 #[derive(Debug, Default)]
@@ -285,15 +284,19 @@ fn decide(served: &Arc<Served>, half: &Half, group: &str, end: End, message: &Me
     let now = served.vb.now();
     let mut core = served.vb.core();
     match stage(&mut core, half, group, end, message, now) {
-        Ok(()) => core.then(
-            Effect::call(move |outcome| match outcome {
-                Outcome::Fenced => answer.refuse(moved()),
-                _ => answer.done(),
-            }),
-            now,
-        ),
+        Ok(()) => core.then(answer.done_once_stored(), now),
         Err(refusal) => answer.refuse(refusal),
     }
+}
+
+/// The topic and queue that a half message was sent to; the queue may be gone.
+pub(super) fn meant_for(core: &Core, text: &str) -> Result<(Arc<Topic>, u16), Refusal> {
+    let name = properties::get(text, REAL_TOPIC).unwrap_or_default();
+    let Some(topic) = core.state().topic(name).cloned() else {
+        return refuse(response::TOPIC_NOT_EXIST, format!("topic[{name}] not exist any more"));
+    };
+    let queue = properties::get(text, REAL_QUEUE).and_then(|queue| queue.parse().ok()).unwrap_or(0);
+    Ok((topic, queue))
 }
 
 fn stage(
@@ -318,11 +321,7 @@ fn stage(
         core.stage(&[Record::Change(&Change::Decided { half: half.offset })], now)?;
         return Ok(());
     }
-    let name = properties::get(&text, REAL_TOPIC).unwrap_or_default();
-    let Some(topic) = core.state().topic(name).cloned() else {
-        return refuse(response::TOPIC_NOT_EXIST, format!("topic[{name}] not exist any more"));
-    };
-    let queue: u16 = properties::get(&text, REAL_QUEUE).and_then(|queue| queue.parse().ok()).unwrap_or(0);
+    let (topic, queue) = meant_for(core, &text)?;
     let queue = queue.min(topic.queues().saturating_sub(1));
     // It still says that it was a transaction's: clients take its transaction id from that.
     let text = properties::rewrite(&text, &[REAL_TOPIC, REAL_QUEUE], &[]);

@@ -150,13 +150,7 @@ pub(super) fn update(served: &Arc<Served>, request: &Command, answer: Answer) {
         drop((commits, core));
         return answer.done();
     }
-    core.then(
-        Effect::call(move |outcome| match outcome {
-            Outcome::Fenced => answer.refuse(moved()),
-            _ => answer.done(),
-        }),
-        now,
-    );
+    core.then(answer.done_once_stored(), now);
 }
 
 fn commit(served: &Served, fields: &Fields) -> Result<(Arc<str>, Queue, i64), Refusal> {

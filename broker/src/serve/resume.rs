@@ -9,12 +9,12 @@ use protocol::remoting::code::response;
 
 use super::Served;
 use super::answer::{Answer, Refusal, refuse};
-use super::offsets::moved;
+use super::halves::meant_for;
 use super::properties::{self, REAL_QUEUE, REAL_TOPIC, Seen};
 use super::pull::unreadable;
 use super::put::{Parts, Pieces, Place, record};
 use crate::state::topic::CHECKED_OUT;
-use crate::vb::{Core, Effect, Now, Outcome};
+use crate::vb::{Core, Now};
 
 /// 323
 pub(super) fn resume(served: &Arc<Served>, request: &Command, answer: Answer) {
@@ -50,13 +50,7 @@ fn store(served: &Arc<Served>, message: &Message, answer: Answer) {
     let now = served.vb.now();
     let mut core = served.vb.core();
     match stage(served, &mut core, message, now) {
-        Ok(()) => core.then(
-            Effect::call(move |outcome| match outcome {
-                Outcome::Fenced => answer.refuse(moved()),
-                _ => answer.done(),
-            }),
-            now,
-        ),
+        Ok(()) => core.then(answer.done_once_stored(), now),
         Err(refusal) => answer.refuse(refusal),
     }
 }
@@ -64,24 +58,13 @@ fn store(served: &Arc<Served>, message: &Message, answer: Answer) {
 /// As a half message that is new, for the queue that it was for at first.
 fn stage(served: &Served, core: &mut Core, message: &Message, now: Now) -> Result<(), Refusal> {
     let text = String::from_utf8_lossy(&message.properties).into_owned();
-    let name = properties::get(&text, REAL_TOPIC).unwrap_or_default();
-    let Some(topic) = core.state().topic(name).cloned() else {
-        return refuse(response::TOPIC_NOT_EXIST, format!("topic[{name}] not exist any more"));
-    };
-    let queue = properties::get(&text, REAL_QUEUE).and_then(|queue| queue.parse().ok()).unwrap_or(0);
+    let (topic, queue) = meant_for(core, &text)?;
     let place = Place::half(core, &topic, queue)?;
     let properties = properties::rewrite(&text, &[REAL_TOPIC, REAL_QUEUE], &[]);
     let parts = Parts {
-        body: &message.body,
-        properties: &properties,
-        more: &[],
-        flag: message.flag,
         sys_flag: message.sys_flag & !sys_flag::TRANSACTION,
-        born_time: message.born_time,
-        born_host: message.born_host,
-        reconsume_times: message.reconsume_times,
         prepared_offset: 0,
-        keys: &[],
+        ..Parts::again(message, &properties, &[])
     };
     let pieces = Pieces::of(&place, &parts);
     let staged = core.stage(&[record(&place, &parts, &pieces)], now)?;
