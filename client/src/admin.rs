@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::body::cluster::ClusterInfo;
+use protocol::body::log::LogLinks;
 use protocol::body::route::{PERM_READ, PERM_WRITE, TopicRoute};
 use protocol::body::topic::{KvTable, TopicList};
 use protocol::body::{json, lock};
@@ -353,6 +354,12 @@ impl Admin {
         let reply =
             self.client.shared.ask(address, Command::request(request::GET_BROKER_RUNTIME_INFO)).await?;
         Ok(json::read::<KvTable>(&reply.body)?.table)
+    }
+
+    /// What a virtual broker's log is made of, and what needs how much of it. Apache's brokers do not know.
+    pub async fn log(&self, address: &str) -> Outcome<LogLinks> {
+        let reply = self.client.shared.ask(address, Command::request(request::STRATA_LOG)).await?;
+        Ok(json::read(&reply.body)?)
     }
 
     /// Masters of a topic.

@@ -9,6 +9,7 @@ mod config;
 mod connections;
 mod correction;
 mod groups;
+mod log;
 mod offsets;
 mod positions;
 mod progress;
@@ -74,6 +75,7 @@ pub(crate) fn dispatch(served: &Arc<Served>, request: &Command, answer: Answer) 
         code::QUERY_CONSUME_QUEUE => rows::show(served, request, answer),
         code::GET_ALL_CONSUMER_OFFSET => offsets::consumers(served, answer),
         code::GET_ALL_DELAY_OFFSET => offsets::delays(served, answer),
+        code::STRATA_LOG => log::show(served, answer),
         // What expires goes by itself, and there is nothing unused to be cleaned: all is as these want it.
         code::CLEAN_EXPIRED_CONSUMEQUEUE | code::CLEAN_UNUSED_TOPIC | code::DELETE_EXPIRED_COMMITLOG => {
             answer.done();

@@ -206,6 +206,14 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// As [`Cursor::rows`], for who looks at all leaves once: what others look at again and again stays in memory.
+    pub async fn rows_once(&self) -> Result<RowBlock, Error> {
+        match self.pointer() {
+            Some(pointer) => self.store.rows_once(pointer.at).await,
+            None => Ok(RowBlock::default()),
+        }
+    }
+
     pub async fn keys(&self) -> Result<Arc<KeyBlock>, Error> {
         match self.pointer() {
             Some(pointer) => self.store.keys(pointer.at).await,

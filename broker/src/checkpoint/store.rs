@@ -288,10 +288,14 @@ impl Store {
         if let Some(Block::Rows(block)) = self.cached(address) {
             return Ok(block);
         }
-        let read = RowBlock::decode(&self.block(address).await?).map_err(|why| damaged(address, why.0))?;
-        let (block, bytes) = (Arc::new(read), address.len as usize * 4);
+        let (block, bytes) = (Arc::new(self.rows_once(address).await?), address.len as usize * 4);
         self.cache.lock().put(address.position, Block::Rows(block.clone()), bytes);
         Ok(block)
+    }
+
+    /// Rows that are not kept in memory.
+    pub async fn rows_once(&self, address: Address) -> Result<RowBlock, Error> {
+        RowBlock::decode(&self.block(address).await?).map_err(|why| damaged(address, why.0))
     }
 
     pub async fn keys(&self, address: Address) -> Result<Arc<KeyBlock>, Error> {

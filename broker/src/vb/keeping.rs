@@ -17,9 +17,9 @@ use crate::checkpoint::run::Run;
 use crate::checkpoint::write::{self, Cut, Memory, Work};
 use crate::error::Error;
 use crate::index::keys::KeyRow;
-use crate::index::queue::HotRow;
+use crate::index::queue::{HotRow, Queue};
 use crate::index::{Rows, Slot};
-use crate::state::TopicId;
+use crate::state::{State, TopicId};
 
 /// Queues that are looked at under one hold of the core's lock.
 const AT_ONCE: usize = 256;
@@ -104,7 +104,7 @@ impl Vb {
                 let oldest = before.oldest().unwrap_or(0);
                 return store.trim(oldest, LINK_BYTES).await;
             }
-            let mins = self.mins();
+            let mins = self.by_queue(|queue, _| queue.min());
             let keep_row = |item: &RowItem| mins.get(&item.queue).is_some_and(|min| item.offset >= *min);
             let keep_key = |row: &KeyRow| row.position >= before.begins;
             let (rows, keys) = work.run(store, keep_row, keep_key).await?;
@@ -132,16 +132,16 @@ impl Vb {
         Widest { bytes, milliseconds }
     }
 
-    /// Where each queue begins.
-    fn mins(&self) -> FxHashMap<u64, u64> {
-        let mut mins = FxHashMap::default();
+    /// Something of each queue, by its key in the runs.
+    pub(super) fn by_queue<T>(&self, of: impl Fn(&Queue, &State) -> T) -> FxHashMap<u64, T> {
+        let mut all = FxHashMap::default();
         let slots = self.core().index().slots();
         for first in (0..slots).step_by(AT_ONCE) {
             let core = self.core();
             let queues = (first..slots).take(AT_ONCE).filter_map(|slot| core.index().at(slot));
-            mins.extend(queues.map(|queue| (queue_key(queue.topic, queue.queue), queue.min())));
+            all.extend(queues.map(|queue| (queue_key(queue.topic, queue.queue), of(queue, core.state()))));
         }
-        mins
+        all
     }
 
     /// Raises the beginnings of queues over what is older or more than is to be kept: whole runs only, so that queues
@@ -150,7 +150,8 @@ impl Vb {
         let manifest = self.cold().manifest();
         let Some(kept) = self.retention(self.now().wall) else { return Ok(manifest.begins) };
         let mut begins = first_kept(&manifest, &kept);
-        for (topic, queue, offset) in self.needed() {
+        let needed = self.needed();
+        for (&(topic, queue), &offset) in &needed {
             if let Rows::Found(rows) = self.rows(topic, queue, offset, 1, usize::MAX).await? {
                 begins = rows.first().map_or(begins, |row| begins.min(row.position));
             }
@@ -162,7 +163,7 @@ impl Vb {
             self.raise_to(begins).await?;
         }
         for (topic, since) in kept.shorter {
-            self.raise_since(topic, since).await?;
+            self.raise_since(topic, since, &needed).await?;
         }
         Ok(begins)
     }
@@ -188,8 +189,8 @@ impl Vb {
         Some(Kept { since: longest, bytes, end: core.acknowledged(), shorter })
     }
 
-    /// Messages that are needed however old they are.
-    fn needed(&self) -> Vec<(TopicId, u16, u64)> {
+    /// Messages that are needed however old they are: of these queues, from this offset on.
+    fn needed(&self) -> BTreeMap<(TopicId, u16), u64> {
         let core = self.core();
         let state = core.state();
         let topics = [state.delay_topic(), state.half_topic()];
@@ -200,7 +201,7 @@ impl Vb {
         let first = queues.filter_map(|(topic, queue)| {
             let needed = state.needed_from(topic, queue)?;
             let of_queue = core.index().queue(topic, queue)?;
-            (needed < of_queue.max()).then_some((topic, queue, needed.max(of_queue.min())))
+            (needed < of_queue.max()).then_some(((topic, queue), needed.max(of_queue.min())))
         });
         first.collect()
     }
@@ -215,12 +216,19 @@ impl Vb {
         Ok(())
     }
 
-    async fn raise_since(&self, topic: TopicId, since: i64) -> Result<(), Error> {
+    /// The topic's queues begin with what is younger than `since`, or still needed.
+    async fn raise_since(
+        &self,
+        topic: TopicId,
+        since: i64,
+        needed: &BTreeMap<(TopicId, u16), u64>,
+    ) -> Result<(), Error> {
         for (slot, of, queue, hot_from) in self.queues() {
             if of == topic {
                 let row = self.cold().first_row(topic, queue, since, |_| true).await?;
-                let min = row.map_or(hot_from, |row| row.offset);
-                self.core().raise(slot, min);
+                let young = row.map_or(hot_from, |row| row.offset);
+                let needed = needed.get(&(topic, queue)).copied().unwrap_or(u64::MAX);
+                self.core().raise(slot, young.min(needed));
             }
         }
         Ok(())

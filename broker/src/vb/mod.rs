@@ -7,6 +7,7 @@
 //! * [`tail`] — the newest entries, kept as they were appended.
 //! * [`read`], [`fetch`], [`demand`] — messages and rows that are elsewhere.
 //! * [`keeping`] — checkpoints, merges, retention.
+//! * [`holding`] — what of the log is still needed, and by whom.
 //! * [`lock`] — the machine's lock.
 //! * [`clock`] — time, from outside.
 //!
@@ -17,6 +18,7 @@ pub mod clock;
 pub mod core;
 mod demand;
 mod fetch;
+pub mod holding;
 mod keeping;
 mod lock;
 pub mod read;
@@ -90,6 +92,8 @@ pub struct Vb {
     needs: Arc<Needs>,
     /// Held by whoever takes a checkpoint.
     keeping: tokio::sync::Mutex<()>,
+    /// Held by whoever looks at what holds the log: one at a time.
+    looking: tokio::sync::Mutex<()>,
     me: Weak<Vb>,
 }
 
@@ -150,6 +154,7 @@ impl Vb {
             watcher,
             needs: needs.clone(),
             keeping: tokio::sync::Mutex::new(()),
+            looking: tokio::sync::Mutex::new(()),
             me: me.clone(),
         });
         tokio::spawn(follow(Arc::downgrade(&vb), progress));

@@ -4,6 +4,7 @@
 //! * [`group`], [`connection`], [`offset`], [`stats`] — what operators ask of a broker.
 //! * [`json`] — fastjson's dialect.
 //! * [`advertise`] — addresses that depend on who asks.
+//! * [`log`] — what a virtual broker's log is made of, which only ours tell.
 //! * [`route`], [`cluster`], [`topic`], [`register`] — what a name server is told, and what it answers.
 
 pub mod advertise;
@@ -13,6 +14,7 @@ pub mod group;
 pub mod heartbeat;
 pub mod json;
 pub mod lock;
+pub mod log;
 pub mod offset;
 pub mod register;
 pub mod route;

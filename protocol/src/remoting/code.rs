@@ -1,4 +1,4 @@
-//! Codes, under RocketMQ's names.
+//! Codes, under RocketMQ's names; those that begin with STRATA are ours.
 
 macro_rules! codes {
     ($($name:ident = $code:literal,)*) => {
@@ -130,6 +130,8 @@ pub mod request {
         NOTIFICATION = 200054,
         POLLING_INFO = 200055,
         BATCH_ACK_MESSAGE = 200151,
+        // Ours, far from RocketMQ's: what a virtual broker's log is made of, and what needs it.
+        STRATA_LOG = 910_001,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Arguments, Where, failed, vbs};
+use super::{Arguments, Where, failed, log, vbs};
 use crate::config::MetadataUri;
 use crate::error::Outcome;
 
@@ -13,11 +13,13 @@ pub enum Command {
         #[arg(long, value_name = "URI")]
         metadata: Option<MetadataUri>,
     },
-    /// The ledgers that the log of a virtual broker is made of
+    /// The ledgers that the log of a virtual broker is made of, and what still needs how much of each
     Log {
+        /// broker-0, or vb-0 as metadata has it
         vb: String,
+        /// Tells the state and the bookies of each ledger too, also when the owner does not answer
         #[arg(long, env = "STRATAMQ_METADATA", value_name = "URI")]
-        metadata: MetadataUri,
+        metadata: Option<MetadataUri>,
     },
 }
 
@@ -25,7 +27,7 @@ pub async fn run(Arguments { at, command }: Arguments<Command>) -> Outcome {
     match command {
         Command::List { metadata: Some(uri) } => vbs::list(&at, &uri).await,
         Command::List { metadata: None } => list(&at).await,
-        Command::Log { vb, metadata } => vbs::log(&at, &metadata, &vb).await,
+        Command::Log { vb, metadata } => log::show(&at, metadata.as_ref(), &vb).await,
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod group;
+mod log;
 pub mod message;
 pub mod topic;
 mod vbs;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ::metadata::schema::{Checkpoint, LedgerMetadata, Link, Owner, State};
+use ::metadata::schema::{LedgerMetadata, Link, Owner, State};
 use ::metadata::{KeyValue, Store};
 use protocol::LedgerId;
 
@@ -10,7 +10,6 @@ use super::Where;
 use crate::cluster::Cluster;
 use crate::config::MetadataUri;
 use crate::error::{Error, Outcome};
-use crate::table;
 
 /// Keys read at once.
 const PAGE: usize = 500;
@@ -31,7 +30,6 @@ async fn below(store: &dyn Store, prefix: &str) -> Outcome<Vec<KeyValue>> {
 #[derive(Default)]
 struct Vb {
     owner: Option<Owner>,
-    checkpoint: Option<Checkpoint>,
     /// By base position.
     links: BTreeMap<u64, Link>,
 }
@@ -48,8 +46,6 @@ async fn vbs(cluster: &Cluster) -> Outcome<BTreeMap<String, Vb>> {
         let vb = all.entry(name.to_owned()).or_default();
         if what == "owner" {
             vb.owner = Some(Owner::decode(name, &pair.value).map_err(failed)?);
-        } else if what == "checkpoint" {
-            vb.checkpoint = Some(Checkpoint::decode(name, &pair.value).map_err(failed)?);
         } else if let Some(base) = scope.vb_link_base(name, &pair.key) {
             vb.links.insert(base, Link::decode(name, &pair.value).map_err(failed)?);
         }
@@ -113,42 +109,42 @@ pub async fn list(at: &Where, uri: &MetadataUri) -> Outcome {
     at.show(["vb", "process", "epoch", "links", "open ledger", "bookies", "to repair", "clock"], &rows)
 }
 
+/// A link of a log, as metadata knows it.
+pub struct KnownLink {
+    pub from: u64,
+    pub to: Option<u64>,
+    pub ledger: LedgerId,
+    pub epoch: u64,
+    pub state: &'static str,
+    /// Of its ledger, if that is closed.
+    pub bytes: Option<u64>,
+    pub bookies: String,
+}
+
 /// The links of a log.
-pub async fn log(at: &Where, uri: &MetadataUri, name: &str) -> Outcome {
+pub async fn links(uri: &MetadataUri, name: &str) -> Outcome<Vec<KnownLink>> {
     let cluster = Cluster::connect(uri).await?;
     let mut all = vbs(&cluster).await?;
     let names = || all.keys().cloned().collect::<Vec<_>>().join(", ");
     let none = Error::Failed(format!("there is no virtual broker '{name}'; there are {}", names()));
     let vb = all.remove(name).ok_or(none)?;
-    let mut rows = Vec::new();
+    let mut links: Vec<KnownLink> = Vec::new();
     for (base, link) in &vb.links {
-        let metadata = metadata_of(&cluster, link.ledger).await?;
-        let length = metadata.as_ref().and_then(|metadata| match metadata.state {
-            State::Closed { length, .. } => u64::try_from(length).ok(),
-            State::Open | State::InRecovery => None,
-        });
-        let state = match &metadata {
-            None => "lost",
-            Some(metadata) if matches!(metadata.state, State::Closed { .. }) => "closed",
-            Some(_) => "open",
-        };
-        let size = |bytes: u64| if at.json { bytes.to_string() } else { table::bytes(bytes) };
-        rows.push([
-            base.to_string(),
-            link.end.map_or_else(|| "–".to_owned(), |end| end.to_string()),
-            link.ledger.to_string(),
-            link.epoch.to_string(),
-            state.to_owned(),
-            length.map_or_else(|| "–".to_owned(), size),
-            metadata.as_ref().map(bookies).unwrap_or_default(),
-        ]);
+        if let Some(before) = links.last_mut() {
+            before.to = Some(*base);
+        }
+        links.push(known(&cluster, *base, link).await?);
     }
-    at.show(["from", "to", "ledger", "epoch", "state", "bytes", "bookies"], &rows)?;
-    if let Some(checkpoint) = vb.checkpoint {
-        at.tell(&format!(
-            "\nThe last checkpoint covers everything before {}: ledger {} entry {}.",
-            checkpoint.position, checkpoint.ledger, checkpoint.entry
-        ));
-    }
-    Ok(())
+    Ok(links)
+}
+
+async fn known(cluster: &Cluster, from: u64, link: &Link) -> Outcome<KnownLink> {
+    let metadata = metadata_of(cluster, link.ledger).await?;
+    let (state, bytes) = match metadata.as_ref().map(|metadata| metadata.state) {
+        None => ("lost", None),
+        Some(State::Closed { length, .. }) => ("closed", u64::try_from(length).ok()),
+        Some(State::Open | State::InRecovery) => ("open", None),
+    };
+    let bookies = metadata.as_ref().map(bookies).unwrap_or_default();
+    Ok(KnownLink { from, to: None, ledger: link.ledger, epoch: link.epoch, state, bytes, bookies })
 }

@@ -1,5 +1,6 @@
 use protocol::body::connection::{ConsumerConnection, ProducerConnection, ProducerTable, SubscriptionOf};
 use protocol::body::group::{GroupConfig, GroupList, GroupTable};
+use protocol::body::log::{Holder, LogLinks};
 use protocol::body::offset::{AllOffsets, CorrectionOffsets, GroupOffsets, ResetOffsets};
 use protocol::body::stats::{
     BrokerStats, ConsumeStats, ConsumeStatsList, QueueRows, TimeSpans, TopicStats, key,
@@ -309,4 +310,27 @@ async fn settings_are_changed_for_good() {
     let told: KvTable = read(&admin.ask(Command::request(code::GET_BROKER_RUNTIME_INFO)).await);
     assert_eq!(told.table.get("putTps").map(String::as_str), Some("0 0 0"));
     assert!(told.table.get("brokerVersionDesc").is_some_and(|text| text.starts_with("StrataMQ")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_is_told_with_what_holds_it() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    let ask = async || read::<LogLinks>(&client.ask(Command::request(code::STRATA_LOG)).await);
+    let told = ask().await;
+    let [link] = &told.links[..] else { panic!("{told:?}") };
+    assert_eq!((link.from, link.to, told.one_in), (0, None, 1));
+    assert_eq!((&link.held_by[0].by, link.live()), (&Holder::Recovery, link.bytes), "no checkpoint yet");
+    for _ in 0..10 {
+        client.publish("t", 0, "", "now").await;
+    }
+    client.publish("t", 0, "DELAY\u{1}5\u{2}", "later").await;
+    owner.served.vb.checkpoint().await.unwrap();
+    let told = ask().await;
+    let [link] = &told.links[..] else { panic!("{told:?}") };
+    let topic = Holder::Topic { topic: "t".into(), retention_ms: 72 * 3_600_000 };
+    let by: Vec<&Holder> = link.held_by.iter().map(|held| &held.by).collect();
+    assert_eq!(by, [&topic, &Holder::Delays], "the largest part first");
+    assert!(link.live() > 10 * 88 && link.live() < link.bytes, "{told:?}");
 }

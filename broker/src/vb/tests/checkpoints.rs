@@ -7,8 +7,8 @@ use ledger::log::Logs;
 
 use super::world::*;
 use crate::index::Rows;
-use crate::state::{Change, Commit, TopicId};
-use crate::vb::{Limits, Vb};
+use crate::state::{Change, Commit, Topic, TopicId, topic};
+use crate::vb::{Limits, NewMessage, Record, Vb};
 
 const T: TopicId = TopicId(1);
 
@@ -201,6 +201,42 @@ async fn what_is_older_than_its_retention_is_given_up_and_the_log_gets_shorter()
     let read = read_queue(&vb, 0, 0, begin).await;
     assert_eq!(read.len() as u64, 100 - begin);
     assert_eq!(send(&vb, 1, 1, b"new").unwrap().first().unwrap().queue_offset, 5);
+}
+
+/// A topic whose messages are kept for 30 days.
+fn kept_for_long(id: TopicId, name: &str) -> Change {
+    let mut topic = Topic::new(id, name, 4, topic::perm::ALL);
+    topic.attributes.insert("reserve.time".into(), (30u64 * 24 * 3_600_000).to_string());
+    Change::Topic(topic)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_time_outlives_a_retention_that_is_shorter_than_that_of_others() {
+    let world = World::new(Limits::default(), 2000);
+    let vb = world.founded().await;
+    change(&vb, &kept_for_long(T, TOPICS[0].0)).unwrap();
+    let waits = [(TopicId(9), topic::DELAY), (TopicId(10), topic::HALF)];
+    for (id, name) in waits {
+        change(&vb, &Change::Topic(Topic::new(id, name, 1, topic::perm::ALL))).unwrap();
+        let waiting = NewMessage { topic: id, topic_name: name, ..message(0, 0, b"waits", &[]) };
+        vb.core().stage(&[Record::Message(waiting)], vb.now()).unwrap();
+    }
+    for _ in 0..100 {
+        send(&vb, 0, 0, b"x").unwrap();
+        send(&vb, 1, 0, b"x").unwrap();
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+    }
+    vb.checkpoint().await.unwrap();
+    assert!((20..30).contains(&min(&vb, TopicId(2), 0)), "72 hours are kept of what is not needed");
+    for (id, _) in waits {
+        assert_eq!((min(&vb, id, 0), max(&vb, id, 0)), (0, 1));
+        assert!(matches!(vb.rows(id, 0, 0, 1, 1).await, Ok(Rows::Found(_))));
+    }
+    change(&vb, &Change::Delivered { level: 1, next: 1 }).unwrap();
+    change(&vb, &Change::Decided { half: 0 }).unwrap();
+    settle().await;
+    vb.checkpoint().await.unwrap();
+    assert_eq!(waits.map(|(id, _)| min(&vb, id, 0)), [1, 1], "nothing is needed any more");
 }
 
 #[tokio::test(start_paused = true)]
