@@ -133,6 +133,7 @@ impl Producer {
             queue: Arc::new(queue.clone()),
             conn,
             timeout,
+            properties: String::new(),
         })
     }
 
@@ -309,9 +310,18 @@ pub struct Lane {
     queue: Arc<Queue>,
     conn: Arc<Connection>,
     timeout: Duration,
+    /// Of messages that have nothing but a body.
+    properties: String,
 }
 
 impl Lane {
+    /// Messages that have nothing but a body wait at the broker for as long as a delay level says.
+    pub fn delayed(mut self, level: u16) -> Lane {
+        self.properties.clear();
+        properties::push(&mut self.properties, properties::DELAY, &level.to_string());
+        self
+    }
+
     pub fn queue(&self) -> &Queue {
         &self.queue
     }
@@ -348,6 +358,7 @@ impl Lane {
         properties.push_str("UNIQ_KEY\u{1}");
         self.client.shared.keys.lock().write(now, &mut properties);
         properties.push_str("\u{2}WAIT\u{1}true\u{2}");
+        properties.push_str(&self.properties);
         let header = Send {
             group: &self.group,
             topic: &self.queue.topic,

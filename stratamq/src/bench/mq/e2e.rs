@@ -1,4 +1,4 @@
-//! `e2e`: from the intended time of sending until the consumer has it.
+//! `e2e`: from the intended time of sending until the consumer has it; with a delay, from when it is due.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use clap::Args;
 use client::{Client, PullConsumer, Queue};
 use tokio::task::JoinSet;
 
+use super::delayed::Delayed;
 use super::load::Sender;
 use super::tally::{Bodies, Tally, Window, stamp};
 use super::{Common, Target, connect, failed, lanes, make_topic};
@@ -21,6 +22,8 @@ const HOLD: Duration = Duration::from_secs(15);
 pub struct E2e {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    delayed: Delayed,
     /// Messages per second
     #[arg(long, value_name = "R", default_value_t = 1000)]
     rate: u64,
@@ -41,13 +44,15 @@ impl E2e {
         let run = u64::from(std::process::id()) << 32 | u64::from(rand::random::<u32>());
         let tally = Tally::new()?;
         let consuming = consume(&client, &common.topic, run, &tally).await?;
-        let lanes = lanes(&target.namesrv, &common.topic, 1).await?;
+        let lanes = self.delayed.lanes(lanes(&target.namesrv, &common.topic, 1).await?);
+        // A delayed message is measured from when it is due.
+        let wait = self.delayed.wait();
         let bodies = Bodies::new(common.size.0 as usize, run);
         let window = Window::new(title, &target.pids, common.size.0 as usize);
         let mut sender =
-            Sender::new(lanes, tally, Pace::Rate(self.rate), common.size.0 as usize).heard_elsewhere();
+            Sender::new(lanes, tally, Pace::Rate(self.rate), common.size.0 as usize).heard_elsewhere(wait);
         let measured = sender
-            .run(window, common.warm_up.0, common.measured(), |intended| bodies.stamped(intended))
+            .run(window, common.warm_up.0, common.measured(), |intended| bodies.stamped(intended + wait))
             .await;
         drop(consuming);
         measured

@@ -15,7 +15,7 @@ use crate::error::{Error, Outcome};
 /// An open loop that the brokers cannot follow stops sending here; the schedule goes on, so it shows as latency.
 const MOST_UNDER_WAY_BYTES: u64 = 256 << 20;
 const TICK: Duration = Duration::from_millis(100);
-/// How long what is under way is waited for at the end.
+/// What is under way at the end comes within this time.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Sends to lanes in turn.
@@ -28,6 +28,8 @@ pub struct Sender {
     in_flight: u64,
     /// What a consumer hears of counts there, and not when it is acknowledged.
     heard_elsewhere: bool,
+    /// How long what is under way is waited for at the end.
+    drain: Duration,
     /// The last lane gets so many of a hundred messages, the others share the rest.
     rarely: Option<u32>,
     count: u64,
@@ -41,12 +43,24 @@ impl Sender {
             }
             Pace::InFlight(in_flight) => (None, in_flight),
         };
-        Sender { lanes, next: 0, tally, schedule, in_flight, heard_elsewhere: false, rarely: None, count: 0 }
+        let (next, count) = (0, 0);
+        Sender {
+            lanes,
+            next,
+            tally,
+            schedule,
+            in_flight,
+            heard_elsewhere: false,
+            drain: DRAIN,
+            rarely: None,
+            count,
+        }
     }
 
-    /// For those who count what arrives at a consumer.
-    pub fn heard_elsewhere(mut self) -> Sender {
+    /// For those who count what arrives at a consumer, not before it has waited for so long.
+    pub fn heard_elsewhere(mut self, wait: Duration) -> Sender {
         self.heard_elsewhere = true;
+        self.drain = DRAIN + wait;
         self
     }
 
@@ -161,7 +175,7 @@ impl Sender {
 
     /// Waits for what is under way; how much never came back.
     pub async fn finish(&self) -> u64 {
-        let deadline = self.tally.now() + DRAIN;
+        let deadline = self.tally.now() + self.drain;
         while self.tally.under_way() > 0 && self.tally.now() < deadline {
             let _ = tokio::time::timeout(TICK, self.tally.bell.notified()).await;
         }

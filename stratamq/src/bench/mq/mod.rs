@@ -4,8 +4,9 @@
 //! * [`e2e`] — from the intended time of sending to the consumer.
 //! * [`drain`] — a backlog, as fast as one consumer takes it.
 //! * [`topics`] — many topics against one.
-//! * [`load`] — the loop that sends; [`tally`] — what it counts.
+//! * [`load`] — the loop that sends; [`tally`] — what it counts; [`delayed`] — messages that wait.
 
+mod delayed;
 mod drain;
 mod e2e;
 mod load;
