@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ledger::log::{Link, Log};
+use ledger::log::Link;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
