@@ -2,34 +2,50 @@
 //!
 //! Which ledgers should have been here was read from a listing of metadata. A listing may be incomplete; so a ledger
 //! that is unknown here, that names this bookie and that is as old as the loss, is not denied but put in limbo: one
-//! linearizable read, before the first answer about it.
+//! linearizable read, before the first answer about it. Whatever else comes about the ledger meanwhile waits for the
+//! same answer, so that one busy client keeps nobody waiting.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use metadata::{Error, LedgerMetadata};
+use metadata::{Error, LedgerMetadata, Revision};
+use net::gather;
+use parking_lot::Mutex;
 use protocol::LedgerId;
 use protocol::bookie::{Refusal, Request};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
 
 use super::Core;
 use super::duty::Held;
 use super::keeper::Work;
-use super::queue::Queue;
 use crate::Duty;
-use crate::shelf::{Order, Reader};
+use crate::shelf::Order;
 
 /// Requests about unknown ledgers, on their way to metadata.
 pub struct Doubts {
     /// The revision of metadata up to which ledgers may have been lost here; 0: nothing ever was.
     lost_until: AtomicI64,
-    waiting: Queue<(usize, Request, Held)>,
+    waiting: Mutex<Waiting>,
+    /// For [`resolve`].
+    questions: UnboundedSender<(usize, LedgerId)>,
     most: usize,
 }
 
+#[derive(Default)]
+struct Waiting {
+    /// What waits for each ledger, in order.
+    ledgers: BTreeMap<LedgerId, Vec<Waiter>>,
+    count: usize,
+    closed: bool,
+}
+
+type Waiter = (Request, Held);
+
 impl Doubts {
-    pub fn new(lost_until: i64, most: usize) -> Doubts {
-        Doubts { lost_until: AtomicI64::new(lost_until), waiting: Queue::default(), most }
+    pub fn new(lost_until: i64, most: usize, questions: UnboundedSender<(usize, LedgerId)>) -> Doubts {
+        Doubts { lost_until: AtomicI64::new(lost_until), waiting: Mutex::default(), questions, most }
     }
 
     /// Durable in metadata already.
@@ -37,55 +53,75 @@ impl Doubts {
         self.lost_until.store(lost_until, Ordering::Relaxed);
     }
 
-    pub fn lost_until(&self) -> i64 {
-        self.lost_until.load(Ordering::Relaxed)
+    /// Whether anything ever was lost here.
+    pub fn are_there(&self) -> bool {
+        self.lost_until.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether metadata has to be asked before anything is said to this.
-    pub fn is_due(&self, reader: Option<&Reader>, request: &Request) -> bool {
-        self.lost_until() > 0
-            && request
-                .ledger()
-                .is_some_and(|ledger| !reader.is_some_and(|r| r.knows(ledger).unwrap_or(false)))
+    /// Whether a ledger that was created then may have been lost here, if no disk knows it.
+    pub fn covers(&self, created: Revision) -> bool {
+        created.0 <= self.lost_until.load(Ordering::Relaxed)
     }
 
-    pub fn push(&self, shelf: usize, request: Request, held: Held) {
-        if self.waiting.len() >= self.most {
+    /// Keeps the request until metadata was asked of its ledger.
+    pub fn push(&self, shelf: usize, ledger: LedgerId, request: Request, held: Held) {
+        let mut waiting = self.waiting.lock();
+        if waiting.closed {
+            return;
+        }
+        if waiting.count >= self.most {
+            drop(waiting);
             return held.answer(Err(Refusal::TooManyRequests));
         }
-        self.waiting.push([(shelf, request, held)]);
+        waiting.count += 1;
+        let asked = waiting.ledgers.entry(ledger).or_default();
+        asked.push((request, held));
+        if asked.len() == 1 {
+            // Nobody to ask: the bookie ends, and drops what waits.
+            let _ = self.questions.send((shelf, ledger));
+        }
     }
 
+    fn take(&self, ledger: LedgerId) -> Vec<Waiter> {
+        let mut waiting = self.waiting.lock();
+        let taken = waiting.ledgers.remove(&ledger).unwrap_or_default();
+        waiting.count -= taken.len();
+        taken
+    }
+
+    /// Drops what waits, and everything that comes.
     pub fn close(&self) {
-        self.waiting.close();
+        let closed = Waiting { closed: true, ..Waiting::default() };
+        let dropped = std::mem::replace(&mut *self.waiting.lock(), closed);
+        gather(|| drop(dropped));
     }
 }
 
-/// Asks metadata for each, in order, and sends it on.
-pub async fn resolve(core: Arc<Core>) {
-    while let Some(taken) = core.doubts.waiting.take(usize::MAX).await {
-        for (shelf, request, held) in taken {
-            let Some(ledger) = request.ledger() else { continue };
-            match timeout(core.settings.metadata_timeout, was_lost(&core, ledger)).await {
-                Ok(Ok(false)) => core.go_on(shelf, request, held),
-                Ok(Ok(true)) => {
-                    tracing::warn!(%ledger, "a listing of metadata had left this ledger out: limbo");
-                    match core.order(shelf, vec![Order::Fence(ledger), Order::Limbo(ledger)]).await {
-                        true => core.go_on(shelf, request, held),
-                        false => held.answer(Err(Refusal::Io)),
-                    }
-                }
-                Ok(Err(_)) | Err(_) => held.answer(Err(Refusal::Io)),
+/// Asks metadata for a ledger, and sends on all that waits for that.
+pub async fn resolve(core: Arc<Core>, shelf: usize, ledger: LedgerId) {
+    let settled = match timeout(core.settings.metadata_timeout, was_lost(&core, ledger)).await {
+        Ok(Ok(false)) => true,
+        Ok(Ok(true)) => {
+            tracing::warn!(%ledger, "a listing of metadata had left this ledger out: limbo");
+            core.order(shelf, vec![Order::Fence(ledger), Order::Limbo(ledger)]).await
+        }
+        Ok(Err(_)) | Err(_) => false,
+    };
+    gather(|| {
+        for (request, held) in core.doubts.take(ledger) {
+            match settled {
+                true => core.go_on(shelf, request, held),
+                false => held.answer(Err(Refusal::Io)),
             }
         }
-    }
+    });
 }
 
 /// Whether the ledger is one that this bookie may have had when it lost data.
 async fn was_lost(core: &Core, ledger: LedgerId) -> Result<bool, Error> {
     let key = core.ledgers.scope().ledger(ledger);
     let Some(found) = core.ledgers.store().get(&key).await? else { return Ok(false) };
-    if found.created.0 > core.doubts.lost_until() {
+    if !core.doubts.covers(found.created) {
         return Ok(false);
     }
     // What cannot be read may name this bookie.
@@ -93,6 +129,16 @@ async fn was_lost(core: &Core, ledger: LedgerId) -> Result<bool, Error> {
 }
 
 impl Core {
+    /// Whether metadata has to be asked before anything is said to this. A normal add is not among it: it is asked about
+    /// anyway, where it is taken ([`super::admission`]).
+    pub fn in_doubt(&self, shelf: usize, request: &Request) -> Option<LedgerId> {
+        let normal_add = matches!(request, Request::Add { options, .. } if !options.recovery);
+        if !self.doubts.are_there() || normal_add {
+            return None;
+        }
+        request.ledger().filter(|ledger| !self.placement.knows(shelf, *ledger))
+    }
+
     fn go_on(&self, number: usize, request: Request, held: Held) {
         match &request {
             Request::Read { options, .. } | Request::BatchRead { options, .. } if options.fence.is_none() => {

@@ -4,7 +4,7 @@
 //! submit ─► placement ─┬─ reads in memory ─────────────────────────► answered in the caller's task
 //!                      ├─ ReadQueue ─► read lanes (per shelf) ─────► answered there
 //!                      └─ Queue ─► Turns ─► Keeper: stage*, commit ► answered after the sync
-//!                                    └─ first adds ─► Admitter (metadata) ─► back into the queue
+//!                                    └─ first adds ─► admission (metadata) ─► back into the queue
 //! ```
 
 mod admission;
@@ -16,6 +16,7 @@ mod keeper;
 mod lanes;
 mod long_poll;
 mod placement;
+mod questions;
 mod queue;
 mod reading;
 mod serve;

@@ -36,6 +36,11 @@ impl Placement {
         self.shelves.iter().map(|place| &place.reader)
     }
 
+    /// Whether the disk has anything of the ledger, as far as it can be read.
+    pub fn knows(&self, shelf: usize, ledger: LedgerId) -> bool {
+        self.reader(shelf).is_some_and(|reader| reader.knows(ledger).unwrap_or(false))
+    }
+
     pub fn set_free(&self, shelf: usize, free: u64) {
         if let Some(place) = self.shelves.get(shelf) {
             place.free.store(free, Ordering::Relaxed);
@@ -95,10 +100,7 @@ impl Placement {
         shelf: usize,
     ) -> Result<(), Refusal> {
         if found.len() >= self.most {
-            let on_disk = |ledger: &LedgerId, shelf: &usize| {
-                self.shelves.get(*shelf).is_some_and(|place| place.reader.knows(*ledger).unwrap_or(false))
-            };
-            found.retain(|ledger, shelf| !on_disk(ledger, shelf));
+            found.retain(|ledger, shelf| !self.knows(*shelf, *ledger));
             if found.len() >= self.most {
                 return Err(Refusal::TooManyRequests);
             }

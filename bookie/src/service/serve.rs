@@ -69,8 +69,8 @@ impl Core {
             return refuse(reply, Refusal::TooManyRequests);
         };
         let held = Held::new(reply, self.budget.clone(), (number, cost), since);
-        if self.doubts.is_due(self.placement.reader(number), &request) {
-            return self.doubts.push(number, request, held);
+        if let Some(ledger) = self.in_doubt(number, &request) {
+            return self.doubts.push(number, ledger, request, held);
         }
         match way {
             Way::Keeper(_) => match work.get_mut(number) {
@@ -109,7 +109,7 @@ impl Core {
         match self.placement.find(ledger)? {
             Some(shelf) => Ok(shelf),
             // Metadata is asked first: it may be in limbo, and needs a place to be so.
-            None if self.doubts.lost_until() > 0 => self.placement.find_or_choose(ledger),
+            None if self.doubts.are_there() => self.placement.find_or_choose(ledger),
             None => Err(nowhere()),
         }
     }

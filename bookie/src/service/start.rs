@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::admission::Admitter;
+use super::admission;
 use super::alarm::Alarm;
 use super::budget::Budget;
 use super::doubts::{self, Doubts};
@@ -20,6 +20,7 @@ use super::keeper::{Around, Keeper, Work, flush_beside};
 use super::lanes::{Lanes, Run};
 use super::long_poll::LongPolls;
 use super::placement::Placement;
+use super::questions::ask_each;
 use super::queue::Queue;
 use super::reading::ReadQueue;
 use super::turns::Turns;
@@ -259,6 +260,7 @@ fn assemble(settings: Settings, ledgers: Ledgers, prepared: Prepared, run: Run) 
     // the one that is gone had it.
     let lost_until = if limbo_all.load(Ordering::Relaxed) { i64::MAX } else { hold.lost_until };
     let (questions, asked) = mpsc::unbounded_channel();
+    let (doubting, doubted) = mpsc::unbounded_channel();
     let handles: Vec<ShelfHandle> =
         shelves.iter().map(|shelf| handle(shelf, &budgets, shelves.len(), &metrics)).collect();
     let readers = shelves.iter().map(|opened| opened.shelf.reader()).collect();
@@ -286,7 +288,7 @@ fn assemble(settings: Settings, ledgers: Ledgers, prepared: Prepared, run: Run) 
         metrics,
         alarm,
         limbo_all,
-        doubts: Doubts::new(lost_until, budgets.cold_reads),
+        doubts: Doubts::new(lost_until, budgets.cold_reads, doubting),
         stopping: AtomicBool::new(false),
         draining: AtomicBool::new(false),
         registered: AtomicBool::new(false),
@@ -298,9 +300,10 @@ fn assemble(settings: Settings, ledgers: Ledgers, prepared: Prepared, run: Run) 
     for (opened, around) in shelves.into_iter().zip(arounds) {
         serve_shelf(&core, &mut lanes, around.number, Keeper::new(opened.shelf, around));
     }
-    let queues = core.shelves.iter().map(|shelf| shelf.queue.clone()).collect();
-    lanes.task(Admitter::of(&core, queues).run(asked));
-    lanes.task(doubts::resolve(core.clone()));
+    let of = core.clone();
+    lanes.task(ask_each(asked, move |(shelf, ledger)| admission::admit(of.clone(), shelf, ledger)));
+    let of = core.clone();
+    lanes.task(ask_each(doubted, move |(shelf, ledger)| doubts::resolve(of.clone(), shelf, ledger)));
     lanes.task(life::registration::keep(core.clone()));
     lanes.task(life::draining::watch(core.clone()));
     lanes.task(life::space::watch(core.clone()));

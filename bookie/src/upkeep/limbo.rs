@@ -99,11 +99,9 @@ async fn mark(core: &Core, named: Vec<LedgerId>) -> Result<usize, Error> {
     let mut orders: Vec<Vec<Order>> = vec![Vec::new(); core.shelves.len()];
     for ledger in named {
         let place = core.placement.find_or_choose(ledger).map_err(|_| gone())?;
-        let (Some(shelf), Some(reader)) = (core.shelves.get(place), core.placement.reader(place)) else {
-            continue;
-        };
+        let Some(shelf) = core.shelves.get(place) else { continue };
         // A disk that is as it should be has all that it ever had of the ledger.
-        if shelf.doubtful || !reader.knows(ledger).unwrap_or(false) {
+        if shelf.doubtful || !core.placement.knows(place, ledger) {
             // Its fence may be among what was lost.
             orders[place].extend([Order::Fence(ledger), Order::Limbo(ledger)]);
         }

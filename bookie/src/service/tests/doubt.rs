@@ -1,6 +1,7 @@
 //! Data that is gone: noticed, and answered with "I cannot tell".
 
-use protocol::bookie::Refusal;
+use protocol::bookie::{AddOptions, Refusal};
+use tokio::time::{Duration, Instant};
 
 use super::world::*;
 use crate::Error;
@@ -251,5 +252,41 @@ async fn a_ledger_that_the_listing_left_out_is_not_denied() -> Result<(), Error>
     assert_eq!(add(&bookie, 9, 0).await, added());
     assert_eq!(read(&bookie, 9, 1).await, refused(Refusal::NoEntry));
     assert_eq!(read(&bookie, 10, 0).await, refused(Refusal::NoLedger));
+    Ok(())
+}
+
+/// A bookie that was wiped and has told metadata so; nobody has asked it for anything.
+async fn after_a_loss(faulty: &std::sync::Arc<Faulty>) -> Result<(World, crate::Bookie), Error> {
+    let mut world = World::over(faulty.clone(), 1).await;
+    served(&mut world).await?;
+    world.drives[0].wipe();
+    let bookie = world.start().await?;
+    seconds(5).await;
+    Ok((world, bookie))
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_loss_metadata_is_asked_once_for_a_ledger_however_much_waits() -> Result<(), Error> {
+    let faulty = Faulty::new().await;
+    let (world, bookie) = after_a_loss(&faulty).await?;
+    world.open_ledger(9).await;
+    faulty.delay(Duration::from_millis(100));
+    faulty.ledgers_read();
+    let reads = ask_all(&bookie, vec![read_request(9, 0); 50]).await;
+    assert_eq!((reads, faulty.ledgers_read()), (vec![refused(Refusal::NoLedger); 50], 1));
+    let adds = (0..50).map(|entry| add_request(9, entry, b"payload", AddOptions::default())).collect();
+    assert_eq!((ask_all(&bookie, adds).await, faulty.ledgers_read()), (vec![added(); 50], 1));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_loss_no_ledger_waits_for_what_metadata_says_of_others() -> Result<(), Error> {
+    let faulty = Faulty::new().await;
+    let (_world, bookie) = after_a_loss(&faulty).await?;
+    faulty.delay(Duration::from_millis(100));
+    let since = Instant::now();
+    let reads = (100..140).map(|ledger| read_request(ledger, 0)).collect();
+    assert_eq!(ask_all(&bookie, reads).await, vec![refused(Refusal::NoLedger); 40]);
+    assert!(since.elapsed() < Duration::from_millis(200), "{:?}", since.elapsed());
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -162,6 +163,21 @@ pub async fn ask(bookie: &Bookie, request: Request) -> Reply {
     }
 }
 
+/// Asks all at once; the replies, in the order of the requests.
+pub async fn ask_all(bookie: &Bookie, requests: Vec<Request>) -> Vec<Reply> {
+    let inbox = Inbox::new();
+    let count = requests.len();
+    for (token, request) in requests.into_iter().enumerate() {
+        bookie.handle(request, inbox.expect(token as u64));
+    }
+    let mut replies = Vec::new();
+    while replies.len() < count {
+        replies.extend(inbox.take().await);
+    }
+    replies.sort_by_key(|(token, _)| *token);
+    replies.into_iter().map(|(_, reply)| reply).collect()
+}
+
 pub async fn add(bookie: &Bookie, ledger: i64, entry: i64) -> Reply {
     ask(bookie, add_request(ledger, entry, b"payload", AddOptions::default())).await
 }
@@ -171,9 +187,12 @@ pub async fn recovery_add(bookie: &Bookie, ledger: i64, entry: i64) -> Reply {
     ask(bookie, add_request(ledger, entry, b"payload", options)).await
 }
 
+pub fn read_request(ledger: i64, entry: i64) -> Request {
+    Request::Read { ledger: LedgerId(ledger), entry: EntryId(entry), options: ReadOptions::default() }
+}
+
 pub async fn read(bookie: &Bookie, ledger: i64, entry: i64) -> Reply {
-    let options = ReadOptions::default();
-    ask(bookie, Request::Read { ledger: LedgerId(ledger), entry: EntryId(entry), options }).await
+    ask(bookie, read_request(ledger, entry)).await
 }
 
 pub async fn fence(bookie: &Bookie, ledger: i64) -> Reply {
@@ -198,17 +217,27 @@ pub async fn seconds(n: u64) {
     tokio::time::sleep(Duration::from_secs(n)).await;
 }
 
-/// A store that can be out of reach, and whose listings can omit ledgers.
+/// A store that can be out of reach, or slow, and whose listings can omit ledgers.
 pub struct Faulty {
     inner: Arc<dyn Store>,
-    down: std::sync::atomic::AtomicBool,
-    omitting: std::sync::atomic::AtomicBool,
+    down: AtomicBool,
+    omitting: AtomicBool,
+    /// How long reads take.
+    delay_ms: AtomicU64,
+    /// How many keys of ledgers were read.
+    ledgers_read: AtomicU64,
 }
 
 impl Faulty {
     pub async fn new() -> Arc<Faulty> {
         let inner = World::new().await.store;
-        Arc::new(Faulty { inner, down: Default::default(), omitting: Default::default() })
+        Arc::new(Faulty {
+            inner,
+            down: Default::default(),
+            omitting: Default::default(),
+            delay_ms: Default::default(),
+            ledgers_read: Default::default(),
+        })
     }
 
     pub fn down(&self, down: bool) {
@@ -217,6 +246,15 @@ impl Faulty {
 
     pub fn omit_from_listings(&self, omit: bool) {
         self.omitting.store(omit, Relaxed);
+    }
+
+    pub fn delay(&self, delay: Duration) {
+        self.delay_ms.store(delay.as_millis() as u64, Relaxed);
+    }
+
+    /// How many keys of ledgers were read since the last call.
+    pub fn ledgers_read(&self) -> u64 {
+        self.ledgers_read.swap(0, Relaxed)
     }
 
     fn up(&self) -> Result<(), metadata::Error> {
@@ -231,6 +269,8 @@ impl Store for Faulty {
     fn get<'a>(&'a self, key: &'a str) -> Doing<'a, Option<KeyValue>> {
         Box::pin(async move {
             self.up()?;
+            self.ledgers_read.fetch_add(u64::from(key.contains("/ledgers/")), Relaxed);
+            tokio::time::sleep(Duration::from_millis(self.delay_ms.load(Relaxed))).await;
             self.inner.get(key).await
         })
     }
