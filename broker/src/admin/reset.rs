@@ -104,14 +104,9 @@ async fn targets(served: &Served, wanted: &Wanted) -> Result<(Arc<Topic>, BTreeM
         let remark = format!("[reset-offset] reset offset failed, no topic in this broker. topic={name}");
         return refuse(response::SYSTEM_ERROR, remark);
     };
-    let known = {
-        let core = served.vb.core();
-        core.state().group(group).is_some() || core.state().offsets().of_group(group).next().is_some()
-    };
-    if !known {
-        let remark = format!("Group {group} does not exist");
-        return refuse(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark);
-    }
+    // A group that is to begin somewhere may be told so before its first member comes.
+    let now = served.vb.now();
+    served.group(&mut served.vb.core(), group, now)?;
     let mut offsets = BTreeMap::new();
     for queue in 0..topic.write_queues {
         let (committed, min, max) = {

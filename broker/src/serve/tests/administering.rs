@@ -200,7 +200,12 @@ async fn members_are_told_where_to_go_on() {
         let ask = Command::request(code::INVOKE_BROKER_TO_RESET_OFFSET).with("group", "g").with("topic", "t");
         ask.with("timestamp", timestamp).with("isForce", force)
     };
+    let update = |text: &'static str| Command::request(code::UPDATE_BROKER_CONFIG).body(text);
+    admin.ask(update("autoCreateSubscriptionGroup=false\n")).await;
     assert_eq!(admin.ask(ask(0, true)).await.code, 26, "there is no such group");
+    admin.ask(update("autoCreateSubscriptionGroup=true\n")).await;
+    let told: ResetOffsets = read(&admin.ask(ask(-1, true)).await);
+    assert_eq!(told.offset_table.get(&key("broker-0", "t", 0)), Some(&3), "a group begins where it is told");
     client.heartbeat("a", vec![consumes("g", "t", 1)], &[]).await;
     client.ask(commit("g", "t", 0, 3)).await;
     client.told();
