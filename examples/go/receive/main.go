@@ -7,6 +7,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"strings"
 
 	rocketmq "github.com/apache/rocketmq-client-go/v2"
 	"github.com/apache/rocketmq-client-go/v2/consumer"
@@ -22,7 +23,7 @@ func main() {
 }
 
 func receive(namesrv, topic string) error {
-	member, err := rocketmq.NewPushConsumer(consumer.WithNameServer([]string{namesrv}), consumer.WithGroupName("example-go-consumers"),
+	member, err := rocketmq.NewPushConsumer(consumer.WithNameServer(strings.Split(namesrv, ";")), consumer.WithGroupName("example-go-consumers"),
 		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset))
 	if err != nil {
 		return err

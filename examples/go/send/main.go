@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"strings"
 
 	rocketmq "github.com/apache/rocketmq-client-go/v2"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
@@ -21,7 +22,7 @@ func main() {
 }
 
 func send(namesrv, topic string) error {
-	sender, err := rocketmq.NewProducer(producer.WithNameServer([]string{namesrv}), producer.WithGroupName("example-producers"))
+	sender, err := rocketmq.NewProducer(producer.WithNameServer(strings.Split(namesrv, ";")), producer.WithGroupName("example-producers"))
 	if err != nil {
 		return err
 	}

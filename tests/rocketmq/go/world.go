@@ -7,6 +7,7 @@ import (
 	"net"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +33,7 @@ type world struct {
 }
 
 func newWorld(namesrv, name string) *world {
-	return &world{namesrv: []string{namesrv}, stem: "go-" + odd.ReplaceAllString(name, "-") + "-" + started}
+	return &world{namesrv: strings.Split(namesrv, ";"), stem: "go-" + odd.ReplaceAllString(name, "-") + "-" + started}
 }
 
 func (w *world) name(what string) string {
