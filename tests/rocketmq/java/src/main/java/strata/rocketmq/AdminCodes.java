@@ -17,7 +17,7 @@ final class AdminCodes implements Scenario {
         Check.eventually(60, () -> inbox.size() == 1 ? null : "nothing arrived");
         Raw raw = world.raw();
         String broker = world.target.brokerAddress();
-        String namesrv = world.target.namesrv;
+        String namesrv = world.target.nameServers().get(0);
         Check.eventually(15, () -> text(raw.ask(broker, 43, null)).contains(topic + "@" + group) ? null : "43 does not show the group's offset");
         says(raw.ask(broker, 21, null), "21", "topicConfigTable", topic, "dataVersion");
         says(raw.ask(broker, 201, null), "201", "subscriptionGroupTable", group, "dataVersion");

@@ -24,7 +24,7 @@ final class EveryCode implements Scenario {
             if (each.getValue() == END_TRANSACTION) {
                 continue;
             }
-            for (String address : new String[] {world.target.brokerAddress(), world.target.namesrv}) {
+            for (String address : new String[] {world.target.brokerAddress(), world.target.nameServers().get(0)}) {
                 RemotingCommand answer = raw.ask(address, each.getValue(), null);
                 boolean broker = address.equals(world.target.brokerAddress());
                 System.err.printf("code %d %s %s: %d %s%n", each.getValue(), each.getKey(), broker ? "broker" : "namesrv", answer.getCode(), answer.getRemark());

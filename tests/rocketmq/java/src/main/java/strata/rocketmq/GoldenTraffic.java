@@ -58,6 +58,7 @@ final class GoldenTraffic {
         names.put("idle", IDLE);
         names.put("producers", PRODUCERS);
         names.put("id", first.getOffsetMsgId());
+        names.put("nowhere", first.getOffsetMsgId().substring(0, 16) + "00000000FFFFFFFF");
         names.put("unique", first.getMsgId());
         names.put("client", consumer.getDefaultMQPushConsumerImpl().getmQClientFactory().getClientId());
         return names;

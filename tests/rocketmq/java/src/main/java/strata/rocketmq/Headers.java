@@ -21,7 +21,7 @@ final class Headers implements Scenario {
         stored(raw.askBinary(broker, 310, "four".getBytes(), letters), 3);
         Raw.code(3, raw.ask(broker, 31999, null), "code 31999");
         Raw.code(3, raw.askBinary(broker, 31999, null), "code 31999 in binary");
-        Raw.code(3, raw.ask(world.target.namesrv, 31999, null), "code 31999 at the name server");
+        Raw.code(3, raw.ask(world.target.nameServers().get(0), 31999, null), "code 31999 at the name server");
         List<MessageExt> all = world.readAll(topic, 4);
         for (int i = 0; i < 4; i++) {
             Check.same(List.of("one", "two", "three", "four").get(i), Inbox.text(all.get(i)), "body");

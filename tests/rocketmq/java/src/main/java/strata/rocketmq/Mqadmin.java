@@ -16,7 +16,8 @@ import org.apache.rocketmq.tools.command.MQAdminStartup;
 /**
  * Runs mqadmin's commands on fixed traffic and compares what they print with what Apache's servers made them print:
  * `Mqadmin SIDE VERSION NAMESRV FOLDER compare|write [PART OF A COMMAND]`. FOLDER has `commands`, `golden/VERSION` and,
- * where we differ on purpose, `differs/VERSION`.
+ * where we differ on purpose, `differs/VERSION`. What two name servers and two brokers make them print otherwise is in
+ * `golden/VERSION-of-two` and `differs/VERSION-of-two`.
  */
 public final class Mqadmin {
     private static final int SECONDS_PER_COMMAND = 60;
@@ -37,12 +38,13 @@ public final class Mqadmin {
                     printed.put(unused(printed, line), new Printed(names).normal(line, run(line, names)));
                 }
             }
+            Kept kept = new Kept(folder, arguments[1], target.brokers.size() > 1);
             if (arguments[4].equals("write")) {
-                Sections.write(folder.resolve("golden").resolve(arguments[1]), printed);
+                kept.write(printed);
                 console.println("1 passed, 0 failed");
                 Runtime.getRuntime().halt(0);
             }
-            Runtime.getRuntime().halt(compare(console, target, folder, arguments[1], printed) ? 0 : 1);
+            Runtime.getRuntime().halt(compare(console, target, kept, printed) ? 0 : 1);
         } catch (Throwable e) {
             e.printStackTrace();
             Runtime.getRuntime().halt(1);
@@ -63,13 +65,13 @@ public final class Mqadmin {
         return !line.startsWith("[") || line.startsWith("[" + version.charAt(0) + "]");
     }
 
-    private static boolean compare(PrintStream console, Target target, Path folder, String version, Map<String, String> printed) throws Exception {
-        Map<String, String> golden = Sections.read(folder.resolve("golden").resolve(version));
-        Map<String, String> differs = Sections.read(folder.resolve("differs").resolve(version));
+    private static boolean compare(PrintStream console, Target target, Kept kept, Map<String, String> printed) throws Exception {
+        Map<String, String> golden = kept.read("golden");
+        Map<String, String> differs = kept.read("differs");
         int passed = 0;
         int failed = 0;
         for (Map.Entry<String, String> each : printed.entrySet()) {
-            String what = target.side + " mqadmin " + version + " " + each.getKey();
+            String what = target.side + " mqadmin " + target.client + " " + each.getKey();
             String apache = golden.get(each.getKey());
             if (each.getValue().equals(apache)) {
                 passed++;

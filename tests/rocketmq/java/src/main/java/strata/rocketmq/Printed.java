@@ -45,8 +45,10 @@ final class Printed {
     }
 
     String normal(String command, String text) {
-        String normal = text.replace(names.get("broker"), "BROKER").replace(names.get("namesrv"), "NAMESRV").replace(names.get("client"), "MEMBER")
-            .replace(names.get("folder"), "FOLDER");
+        String normal = text.replace(names.get("broker"), "BROKER").replace(names.get("client"), "MEMBER").replace(names.get("folder"), "FOLDER");
+        for (String namesrv : names.get("namesrv").split(";")) {
+            normal = normal.replace(namesrv, "NAMESRV");
+        }
         for (String[] rule : RULES) {
             normal = Pattern.compile(rule[0]).matcher(normal).replaceAll(rule[1]);
         }

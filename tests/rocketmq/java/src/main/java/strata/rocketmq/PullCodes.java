@@ -46,7 +46,7 @@ final class PullCodes implements Scenario {
         Check.same("-1", raw.ask(broker, 32, null, "topic", world.topic(1), "queueId", 0).getExtFields().get("timestamp"), "time of an empty queue");
         Raw.code(0, raw.ask(broker, 38, null, "consumerGroup", group), "the members of a group");
         Raw.code(1, raw.ask(broker, 38, null, "consumerGroup", world.group()), "the members of nobody's group");
-        Raw.code(17, raw.ask(world.target.namesrv, 105, null, "topic", world.name("none")), "the route of an unknown topic");
+        Raw.code(17, raw.ask(world.target.nameServers().get(0), 105, null, "topic", world.name("none")), "the route of an unknown topic");
     }
 
     private static RemotingCommand pull(Raw raw, String broker, String group, String topic, int queue, long offset, int flags) throws Exception {

@@ -6,10 +6,11 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
-/** The server that stands: its name server, brokers and an administrator's client. */
+/** The server that stands: its name servers, brokers and an administrator's client. */
 final class Target {
     final String side;
     final String client;
+    /** All of them, with semicolons between, as clients take them. */
     final String namesrv;
     final DefaultMQAdminExt admin;
     /** Address by broker name. */
@@ -40,7 +41,11 @@ final class Target {
     }
 
     boolean isApache() {
-        return side.equals("apache") || side.equals("apache-on-ours");
+        return side.startsWith("apache");
+    }
+
+    List<String> nameServers() {
+        return List.of(namesrv.split(";"));
     }
 
     /** Scenarios that look at queues closely use one broker. */

@@ -25,8 +25,10 @@ final class Topics implements Scenario {
         Check.that(admin.fetchAllTopicList().getTopicList().contains(topic), "the topic is not listed");
         var brokers = new HashSet<>(java.util.Set.of(broker));
         admin.deleteTopicInBroker(brokers, topic);
-        Raw.code(0, world.raw().ask(world.target.namesrv, 216, null, "topic", topic), "deleting the topic at the name server");
-        Raw.code(17, world.raw().ask(world.target.namesrv, 105, null, "topic", topic), "the route of the deleted topic");
+        for (String namesrv : world.target.nameServers()) {
+            Raw.code(0, world.raw().ask(namesrv, 216, null, "topic", topic), "deleting the topic at a name server");
+            Raw.code(17, world.raw().ask(namesrv, 105, null, "topic", topic), "the route of the deleted topic");
+        }
         Check.that(!admin.fetchAllTopicList().getTopicList().contains(topic), "the topic is still listed");
         admin.createAndUpdateTopicConfig(broker, new TopicConfig(topic, 2, 2, 6));
         world.awaitRoute(topic, 1);
