@@ -11,6 +11,8 @@ use crate::bookie::Body;
 const COPY_BELOW: usize = 512;
 /// What an empty queue keeps of its buffer.
 const KEEP: usize = 4096;
+/// What the next buffer begins with, at most.
+const MOST: usize = 256 * 1024;
 
 /// Encoded bytes in order, for a vectored write: heads are written into one growing buffer, large bodies stay where
 /// they are and are never copied.
@@ -19,6 +21,8 @@ pub struct Outgoing {
     sealed: VecDeque<Bytes>,
     sealed_len: usize,
     open: BytesMut,
+    /// How much the buffer held that was given up last: its successor need not grow to that step by step.
+    usual: usize,
 }
 
 impl Outgoing {
@@ -32,6 +36,9 @@ impl Outgoing {
 
     /// Where small fields are written.
     pub fn fields(&mut self) -> &mut BytesMut {
+        if self.open.capacity() == 0 {
+            self.open.reserve(std::mem::take(&mut self.usual));
+        }
         &mut self.open
     }
 
@@ -90,6 +97,7 @@ impl Buf for Outgoing {
     }
 
     fn advance(&mut self, mut count: usize) {
+        self.usual = self.usual.max(self.open.len()).min(MOST);
         while count > 0 {
             let Some(first) = self.sealed.front_mut() else {
                 self.open.advance(count);
@@ -103,8 +111,12 @@ impl Buf for Outgoing {
             self.sealed_len -= step;
             count -= step;
         }
-        if self.is_empty() && self.open.capacity() > KEEP {
-            self.open = BytesMut::new();
+        if self.is_empty() {
+            if self.open.capacity() > KEEP {
+                self.open = BytesMut::new();
+            } else {
+                self.usual = 0;
+            }
         }
         if self.sealed.is_empty() && self.sealed.capacity() > KEEP {
             self.sealed = VecDeque::new();
@@ -145,5 +157,19 @@ mod tests {
             out.advance(step);
         }
         assert_eq!(got, wanted);
+    }
+
+    #[test]
+    fn a_buffer_begins_as_large_as_the_last_one_grew_and_an_idle_one_is_small() {
+        let mut out = Outgoing::default();
+        out.fields().put_bytes(7, 50_000);
+        out.advance(20_000);
+        out.advance(30_000);
+        assert_eq!(out.open.capacity(), 0);
+        out.fields().put_u8(1);
+        assert!(out.open.capacity() >= 50_000);
+        out.advance(1);
+        out.fields().put_u8(1);
+        assert!(out.open.capacity() <= KEEP);
     }
 }

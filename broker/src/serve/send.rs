@@ -78,7 +78,7 @@ fn store<'a>(
         }
         sender.one(&mut core, &request.body)?
     };
-    Ok((core, sent.in_region(region), now))
+    Ok((core, sent, now))
 }
 
 fn too_large(what: &str, len: usize, most: usize) -> String {
@@ -146,8 +146,7 @@ impl<'a> Sender<'a> {
             self.served.halves.wait(placed.queue_offset, due);
         }
         self.served.counts.stored(1, body.len());
-        let key = key.or(told.seen.unique_key).map(str::to_owned);
-        Ok(Sent::of(self, staged, key))
+        Ok(Sent::of(self, &staged, key.or(told.seen.unique_key)))
     }
 
     fn batch(&self, core: &mut Core, messages: &[Batched]) -> Result<Sent, Refusal> {
@@ -183,8 +182,7 @@ impl<'a> Sender<'a> {
             parts.iter().zip(&pieces).map(|((place, parts), pieces)| record(place, parts, pieces)).collect();
         let staged = core.stage(&records, self.now)?;
         self.served.counts.stored(messages.len(), told.iter().map(|one| one.body.len()).sum());
-        let key = properties::get(self.send.properties, UNIQ_KEY).map(str::to_owned);
-        Ok(Sent::of(self, staged, key))
+        Ok(Sent::of(self, &staged, properties::get(self.send.properties, UNIQ_KEY)))
     }
 
     fn told<'b>(&self, text: &'b str, flag: i32, body: &'b [u8]) -> Result<Told<'b>, Refusal> {

@@ -90,21 +90,26 @@ impl Stored<'_> {
         let size = self.len();
         let long = self.topic.len() > LONG_TOPIC;
         out.reserve(size);
-        out.put_u32(size as u32);
-        out.put_u32(if long { MAGIC_V2 } else { MAGIC_V1 });
-        out.put_u32(crc32fast::hash(self.body) & 0x7fff_ffff);
-        out.put_i32(self.queue);
-        out.put_i32(self.flag);
-        out.put_i64(self.queue_offset);
-        out.put_i64(self.physical_offset);
-        out.put_i32(self.flags());
-        out.put_i64(self.born_time);
-        put_host(out, &self.born_host);
-        out.put_i64(self.store_time);
-        put_host(out, &self.store_host);
-        out.put_i32(self.reconsume_times);
-        out.put_i64(self.prepared_offset);
-        out.put_u32(self.body.len() as u32);
+        // On the stack first: each piece put into `out` has its length looked at.
+        let mut fixed = [0; FIXED];
+        let mut head = &mut fixed[..];
+        head.put_u32(size as u32);
+        head.put_u32(if long { MAGIC_V2 } else { MAGIC_V1 });
+        head.put_u32(crc32fast::hash(self.body) & 0x7fff_ffff);
+        head.put_i32(self.queue);
+        head.put_i32(self.flag);
+        head.put_i64(self.queue_offset);
+        head.put_i64(self.physical_offset);
+        head.put_i32(self.flags());
+        head.put_i64(self.born_time);
+        put_host(&mut head, &self.born_host);
+        head.put_i64(self.store_time);
+        put_host(&mut head, &self.store_host);
+        head.put_i32(self.reconsume_times);
+        head.put_i64(self.prepared_offset);
+        head.put_u32(self.body.len() as u32);
+        let room = head.len();
+        out.put_slice(&fixed[..FIXED - room]);
         out.put_slice(self.body);
         match long {
             true => out.put_u16(self.topic.len() as u16),
@@ -123,7 +128,10 @@ impl Stored<'_> {
     }
 }
 
-fn put_host(out: &mut BytesMut, host: &Host) {
+/// What stands before the body, at most.
+const FIXED: usize = 112;
+
+fn put_host(out: &mut impl BufMut, host: &Host) {
     match host.ip() {
         IpAddr::V4(ip) => out.put_slice(&ip.octets()),
         IpAddr::V6(ip) => out.put_slice(&ip.octets()),

@@ -1,8 +1,7 @@
 //! What a sender is told.
 
-use std::net::SocketAddr;
-
 use protocol::message::OffsetId;
+use protocol::remoting::Fields;
 use protocol::remoting::code::response;
 use protocol::remoting::header::SendReply;
 
@@ -13,29 +12,31 @@ use crate::vb::{Outcome, Staged};
 pub(super) struct Sent {
     /// It is answered as soon as it is on its way.
     pub at_once: bool,
-    staged: Staged,
-    host: SocketAddr,
-    queue: u16,
-    transaction: Option<String>,
-    region: String,
-    trace_on: bool,
+    /// The reply's, written when the message is staged: until it is acknowledged nothing else of it is kept.
+    fields: Fields,
 }
 
 impl Sent {
-    pub fn of(sender: &Sender<'_>, staged: Staged, transaction: Option<String>) -> Sent {
-        Sent {
-            at_once: sender.at_once,
-            staged,
-            host: sender.served.vb.address,
-            queue: sender.target.queue,
-            transaction,
-            region: String::new(),
-            trace_on: sender.trace_on,
+    pub fn of(sender: &Sender<'_>, staged: &Staged, transaction: Option<&str>) -> Sent {
+        let host = sender.served.vb.address;
+        let mut ids = String::with_capacity(64);
+        for placed in staged.messages() {
+            if !ids.is_empty() {
+                ids.push(',');
+            }
+            OffsetId { host, offset: placed.position as i64 }.write(&mut ids);
         }
-    }
-
-    pub fn in_region(self, region: String) -> Sent {
-        Sent { region, ..self }
+        let told = SendReply {
+            message_id: &ids,
+            queue: i32::from(sender.target.queue),
+            queue_offset: staged.first().map_or(0, |placed| placed.queue_offset as i64),
+            transaction_id: transaction,
+            region: Some(sender.region),
+            trace_on: sender.trace_on,
+        };
+        let mut fields = Fields::default();
+        told.write(&mut fields);
+        Sent { at_once: sender.at_once, fields }
     }
 
     pub fn answer(self, answer: Answer, outcome: Outcome) {
@@ -49,23 +50,8 @@ impl Sent {
                 return answer.reply(reply);
             }
         };
-        let mut ids = String::with_capacity(64);
-        for placed in self.staged.messages() {
-            if !ids.is_empty() {
-                ids.push(',');
-            }
-            OffsetId { host: self.host, offset: placed.position as i64 }.write(&mut ids);
-        }
         let mut reply = answer.draft(code);
-        let told = SendReply {
-            message_id: &ids,
-            queue: i32::from(self.queue),
-            queue_offset: self.staged.first().map_or(0, |placed| placed.queue_offset as i64),
-            transaction_id: self.transaction.as_deref(),
-            region: Some(&self.region),
-            trace_on: self.trace_on,
-        };
-        told.write(&mut reply.fields);
+        reply.fields = self.fields;
         if code != response::SUCCESS {
             reply = reply.remark("stored, but not yet confirmed by enough bookies");
         }
