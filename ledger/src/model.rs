@@ -383,10 +383,7 @@ impl Model {
     pub fn register(&self, n: usize, standing: Standing) {
         let scope = self.cluster.ledgers.scope();
         let id = bookie(n);
-        self.store.put(
-            &scope.published(&id),
-            Published { address: id.to_string(), ..Published::default() }.encode(),
-        );
+        self.say_short(n, false);
         self.store.remove(&scope.writable(&id));
         self.store.remove(&scope.readonly(&id));
         match standing {
@@ -394,6 +391,13 @@ impl Model {
             Standing::Readonly => self.store.put(&scope.readonly(&id), Bytes::new()),
             Standing::Absent => {}
         }
+    }
+
+    /// What bookie `n` says of its disks, until it is registered anew.
+    pub fn say_short(&self, n: usize, short: bool) {
+        let id = bookie(n);
+        let published = Published { address: id.to_string(), short, ..Published::default() };
+        self.store.put(&self.cluster.ledgers.scope().published(&id), published.encode());
     }
 
     /// An open ledger over the bookies `members`.

@@ -175,6 +175,16 @@ pub fn is_whole_again(bookies: &[BookieInfo], quorums: Quorums, avoid: &BTreeSet
     here.count() >= quorums.ensemble()
 }
 
+/// Why nothing should be written but what is small and must be stored, if so: too few bookies have room for more to
+/// go on without the others.
+pub fn is_short(bookies: &[BookieInfo], quorums: Quorums) -> Option<String> {
+    let here = bookies.iter().filter(|b| b.standing != Standing::Absent);
+    let (short, roomy): (Vec<_>, Vec<_>) = here.partition(|b| b.short);
+    let lacking = quorums.ensemble().saturating_sub(roomy.len());
+    let stops = !short.is_empty() && places_for_absent(quorums, lacking).is_none();
+    stops.then(|| format!("disk full: there is no room on {} of {} bookies", names(&short), bookies.len()))
+}
+
 /// Whether a bookie serves reads, as far as its registration tells.
 pub fn is_here(bookies: &[BookieInfo], id: &BookieId) -> bool {
     bookies.iter().any(|b| b.id == *id && b.standing != Standing::Absent)
@@ -198,6 +208,7 @@ mod tests {
             incarnation: None,
             free: None,
             total: None,
+            short: false,
             http: None,
             draining: false,
             has_cookie: true,

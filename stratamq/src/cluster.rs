@@ -17,6 +17,7 @@ pub struct Cluster {
     pub uri: MetadataUri,
     pub store: Arc<dyn Store>,
     pub scope: Scope,
+    pub directory: Directory,
     /// Ledgers, and the bookies that keep them.
     pub client: ledger::Cluster,
 }
@@ -46,10 +47,10 @@ impl Cluster {
         let failed = |error| Error::cannot(format!("use the cluster at {uri}"), error);
         ::metadata::cluster::require(&*store, &scope).await.map_err(failed)?;
         let directory = registry::follow(store.clone(), scope.clone()).await.map_err(failed)?;
-        let bookies = Arc::new(Tcp::new(Arc::new(Registered(directory)), settings));
+        let bookies = Arc::new(Tcp::new(Arc::new(Registered(directory.clone())), settings));
         let ledgers = Ledgers::new(store.clone(), scope.clone(), rand::random());
         let client = ledger::Cluster::new(bookies, ledgers, rand::random());
-        Ok(Cluster { uri: uri.clone(), store, scope, client })
+        Ok(Cluster { uri: uri.clone(), store, scope, directory, client })
     }
 
     pub fn ledgers(&self) -> &Ledgers {

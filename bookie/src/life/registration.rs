@@ -16,7 +16,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) async fn keep(core: Arc<Core>) {
     let stay = async {
         let (registration, mut told) = register(&core).await;
-        let mut state = registration.state();
+        let (mut state, mut room) = (registration.state(), core.room_changed.subscribe());
         loop {
             let registered = matches!(*state.borrow_and_update(), RegistrationState::Registered { .. });
             core.registered.store(registered, Ordering::Relaxed);
@@ -33,6 +33,7 @@ pub(crate) async fn keep(core: Arc<Core>) {
                 biased;
                 () = asked_to_leave(&core) => return registration,
                 _ = state.changed() => {}
+                Ok(()) = room.changed() => {}
                 () = sleep(core.settings.tick) => {}
             }
         }
@@ -77,10 +78,13 @@ fn published(core: &Core) -> Published {
         http: core.settings.http.clone(),
         free_bytes: core.space.free.load(Ordering::Relaxed),
         total_bytes: core.space.total.load(Ordering::Relaxed),
+        short: core.is_short(),
     }
 }
 
 /// Whether the difference is worth a write: space counts in hundredths of the disks.
 fn differs(now: &Published, told: &Published) -> bool {
-    now.total_bytes != told.total_bytes || now.free_bytes.abs_diff(told.free_bytes) > now.total_bytes / 100
+    now.short != told.short
+        || now.total_bytes != told.total_bytes
+        || now.free_bytes.abs_diff(told.free_bytes) > now.total_bytes / 100
 }

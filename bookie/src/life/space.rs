@@ -1,16 +1,28 @@
-//! Free space: looked at every tick. Shelves without room look for some; ledgers go where there is most.
+//! Free space: looked at every tick, and more often while there is little. Shelves without room look for some; ledgers go
+//! where there is most.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use crate::service::{Core, Work};
 
+/// Senders wait for space to come back.
+const SOON: Duration = Duration::from_millis(100);
+
 pub(crate) async fn watch(core: Arc<Core>) {
+    let mut room = core.room_changed.subscribe();
     let mut flushed = (Instant::now(), 0);
     loop {
-        sleep(core.settings.tick).await;
+        let tick = core.settings.tick;
+        let pause = sleep(if core.is_short() { tick.min(SOON) } else { tick });
+        tokio::select! {
+            biased;
+            Ok(()) = room.changed() => {}
+            () = pause => {}
+        }
         look(&core);
         let written = core.metrics.added_bytes.get();
         let flush = flushed.0.elapsed() >= core.settings.flush_every && written != flushed.1;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use net::gather;
 use protocol::LedgerId;
 use protocol::bookie::{Refusal, Request};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::admission::Admission;
@@ -61,6 +61,8 @@ pub struct Around {
     pub writable: Arc<AtomicBool>,
     /// Whether there is room for the next segment too.
     pub plenty: Arc<AtomicBool>,
+    /// Told when one of the two has changed.
+    pub room_changed: Arc<watch::Sender<()>>,
     /// While set, data of any ledger may be lost: unknown ledgers take no adds.
     pub limbo_all: Arc<AtomicBool>,
     /// How many bytes may wait for metadata: a part of what may be in flight, so that others go on meanwhile.
@@ -217,9 +219,12 @@ impl Keeper {
     }
 
     pub fn note_room(&self) {
-        let room = self.shelf.room();
-        self.around.writable.store(room != Room::ReadOnly, Ordering::Relaxed);
-        self.around.plenty.store(room == Room::Plenty, Ordering::Relaxed);
+        let (room, around) = (self.shelf.room(), &self.around);
+        let differs = |flag: &AtomicBool, now| flag.swap(now, Ordering::Relaxed) != now;
+        let writable = differs(&around.writable, room != Room::ReadOnly);
+        if differs(&around.plenty, room == Room::Plenty) || writable {
+            around.room_changed.send_replace(());
+        }
     }
 
     /// A force is about the adds before it, and these may still wait for what metadata says.

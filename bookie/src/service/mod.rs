@@ -87,6 +87,8 @@ pub(crate) struct Core {
     pub registered: AtomicBool,
     pub leaving: watch::Sender<Leaving>,
     pub space: Space,
+    /// A shelf has more room than before, or less.
+    pub room_changed: Arc<watch::Sender<()>>,
 }
 
 /// Bytes on all disks, as last seen.
@@ -252,6 +254,11 @@ impl Core {
             && !self.draining.load(Ordering::Relaxed)
             && !self.limbo_all.load(Ordering::Relaxed)
             && self.shelves.iter().any(|shelf| shelf.writable.load(Ordering::Relaxed))
+    }
+
+    /// Whether no shelf has room for another segment.
+    pub fn is_short(&self) -> bool {
+        !self.shelves.iter().any(|shelf| shelf.plenty.load(Ordering::Relaxed))
     }
 
     fn health(&self) -> Health {

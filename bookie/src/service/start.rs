@@ -8,7 +8,7 @@ use metadata::Ledgers;
 use metadata::schema::Cookie;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::admission;
@@ -264,6 +264,7 @@ fn assemble(settings: Settings, ledgers: Ledgers, prepared: Prepared, run: Run) 
     let handles: Vec<ShelfHandle> =
         shelves.iter().map(|shelf| handle(shelf, &budgets, shelves.len(), &metrics)).collect();
     let readers = shelves.iter().map(|opened| opened.shelf.reader()).collect();
+    let room_changed = Arc::<watch::Sender<()>>::default();
     let around = |number: usize, handle: &ShelfHandle| Around {
         number,
         reads: handle.reads.clone(),
@@ -273,6 +274,7 @@ fn assemble(settings: Settings, ledgers: Ledgers, prepared: Prepared, run: Run) 
         metrics: metrics.clone(),
         writable: handle.writable.clone(),
         plenty: handle.plenty.clone(),
+        room_changed: room_changed.clone(),
         limbo_all: limbo_all.clone(),
         parked_limit: budgets.in_flight / 4 / handles.len() as u64,
         turn: lanes.turn(),
@@ -294,6 +296,7 @@ fn assemble(settings: Settings, ledgers: Ledgers, prepared: Prepared, run: Run) 
         registered: AtomicBool::new(false),
         leaving: tokio::sync::watch::Sender::new(life::Leaving::default()),
         space: Default::default(),
+        room_changed: room_changed.clone(),
         settings,
     });
     life::space::look(&core);

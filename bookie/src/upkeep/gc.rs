@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use metadata::Error;
 use planted::Bug;
 use protocol::LedgerId;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use super::PAGE;
 use crate::service::Core;
@@ -16,10 +16,20 @@ use crate::shelf::Order;
 
 /// Ledgers here that are compared at once: a bound for memory.
 const AT_ONCE: usize = 10_000;
+/// While there is no room, what was given up is looked for so many times as often.
+const HASTE: u32 = 10;
 
 pub(super) async fn run(core: &Core) {
+    let mut room = core.room_changed.subscribe();
+    let mut last = Instant::now();
     loop {
-        sleep(core.settings.gc_every).await;
+        let every = core.settings.gc_every;
+        let due = last + if core.is_short() { every / HASTE } else { every };
+        tokio::select! {
+            biased;
+            Ok(()) = room.changed() => continue,
+            () = sleep_until(due) => last = Instant::now(),
+        }
         match collect(core).await {
             Ok(0) => core.metrics.gc_runs.add(1),
             Ok(deleted) => {

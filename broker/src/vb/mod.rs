@@ -268,7 +268,7 @@ impl Vb {
         {
             let mut core = self.core();
             core.stall(match &progress.health {
-                Health::Stalled(why) => Some(why.clone()),
+                Health::Stalled(why) | Health::Short(why) => Some(why.clone()),
                 Health::Good | Health::Reduced(_) => None,
             });
             core.advance(progress.acknowledged.0, &mut released);

@@ -100,6 +100,9 @@ pub enum Health {
     Good,
     /// Entries are acknowledged, but with fewer copies than wanted: these bookies are named and absent.
     Reduced(Vec<BookieId>),
+    /// Entries are acknowledged, but the bookies' disks are about to be full, as the text says: what is left is for what
+    /// is small and must be stored.
+    Short(String),
     /// Nothing is acknowledged at present; the text says what is missing. It goes on by itself when that is back.
     Stalled(String),
 }

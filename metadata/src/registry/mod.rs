@@ -44,6 +44,8 @@ pub struct BookieInfo {
     pub free: Option<u64>,
     pub total: Option<u64>,
     pub http: Option<String>,
+    /// It says that its disks are about to be full.
+    pub short: bool,
     /// Its operator wants it emptied: no new ledgers, and repair moves what it has elsewhere.
     pub draining: bool,
     pub has_cookie: bool,
@@ -65,6 +67,7 @@ impl BookieInfo {
             free: None,
             total: None,
             http: None,
+            short: false,
             draining: false,
             has_cookie: false,
         }
@@ -77,6 +80,7 @@ impl BookieInfo {
         self.zone = published.zone;
         self.incarnation = Some(published.incarnation);
         self.http = published.http;
+        self.short = published.short;
         if published.total_bytes > 0 {
             self.free = Some(published.free_bytes);
             self.total = Some(published.total_bytes);

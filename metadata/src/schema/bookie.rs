@@ -26,6 +26,9 @@ pub struct Published {
     pub free_bytes: u64,
     #[serde(default)]
     pub total_bytes: u64,
+    /// Its disks have no room beyond what is begun there: nothing should come but what is small and must be stored.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub short: bool,
 }
 
 impl Published {

@@ -176,6 +176,7 @@ fn our_own_values_are_read_and_written() {
         http: Some("10.0.0.1:8080".into()),
         free_bytes: 10,
         total_bytes: 100,
+        short: false,
     };
     let owner = Owner { epoch: 7, name: "broker-1".into(), token: u64::MAX };
     let link = Link { ledger: LedgerId(5), epoch: 7, end: Some(99) };

@@ -34,7 +34,8 @@ settings! {
         lease: Span = "10s", from "1s" to "10m";
         /// The index is flushed after this long at the latest, if anything was written.
         flush_every: Span = "1m", from "1s" to "1h";
-        /// Deleted ledgers are looked for, and their space is given back, this often.
+        /// Deleted ledgers are looked for, and their space is given back, this often; ten times as often while a disk
+        /// is full.
         gc_every: Span = "5m", from "1s" to "1d";
         /// Ledgers that have moved to other bookies are looked for this often.
         over_replicated_every: Span = "1h", from "1s" to "30d";

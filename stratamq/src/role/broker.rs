@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ::broker::own::{Broker, Settings};
 use ::broker::vb::Limits;
 use ::broker::vb::clock::SystemClock;
+use ::metadata::registry::Directory;
 use ledger::log::chain::{ChainLogs, ChainSettings};
 use ledger::quorum::Quorums;
 use net::http::Handler;
@@ -33,7 +34,7 @@ pub async fn run(settings: BrokerSettings) -> Outcome {
             &settings.rocketmq,
         )?
     };
-    let broker = Arc::new(start(&cluster.client, own, settings.copies).await?);
+    let broker = Arc::new(start(&cluster.client, cluster.directory, own, settings.copies).await?);
     let answering = broker.clone();
     let handler: Handler = Arc::new(move |path| Box::pin(std::future::ready(answering.http(path))));
     let http = serve_http(http, handler)?;
@@ -46,11 +47,16 @@ pub async fn run(settings: BrokerSettings) -> Outcome {
     Ok(())
 }
 
-/// A broker over the ledgers of `cluster`.
-pub async fn start(cluster: &ledger::Cluster, own: Settings, copies: Copies) -> Outcome<Broker> {
+/// A broker over the ledgers of `cluster`, whose bookies `directory` knows.
+pub async fn start(
+    cluster: &ledger::Cluster,
+    directory: Directory,
+    own: Settings,
+    copies: Copies,
+) -> Outcome<Broker> {
     let quorums = Quorums::new(copies.0, copies.1, copies.2)
         .map_err(|error| Error::Usage(format!("copies = '{copies}': {error}")))?;
-    let logs = ChainLogs::new(cluster.clone(), ChainSettings::new(&own.name(), quorums));
+    let logs = ChainLogs::new(cluster.clone(), ChainSettings::new(&own.name(), quorums)).following(directory);
     let metadata = (cluster.ledgers.store().clone(), cluster.ledgers.scope().clone());
     let started = Broker::start(own, metadata, Arc::new(logs), Arc::new(SystemClock::new()), rand::random());
     started.await.map_err(|error| Error::cannot("start the broker", error))

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ::bookie::{Bookie, Run, Surroundings};
 use ::broker::own::{Broker, Settings};
-use ::metadata::{Ledgers, Scope, Store};
+use ::metadata::{Ledgers, Scope, Store, registry};
 use net::Local;
 use net::http::{Http, Response};
 use protocol::BookieId;
@@ -70,7 +70,7 @@ impl Running {
         let data = folder(settings)?;
 
         let (store, scope) = open_metadata(&data.join("metadata")).await?;
-        let ledgers = Ledgers::new(store.clone(), scope, rand::random());
+        let ledgers = Ledgers::new(store.clone(), scope.clone(), rand::random());
         let bookie = start_bookie(settings, &data.join("bookie"), ledgers.clone()).await?;
         let local = Arc::new(Local::default());
         local.insert(bookie.id().clone(), bookie.clone());
@@ -80,8 +80,10 @@ impl Running {
             namesrvs: vec![namesrv.address().to_string()],
             ..described(&settings.cluster, 1, &settings.broker, reach, settings.memory, &settings.rocketmq)?
         };
+        let directory = registry::follow(store.clone(), scope).await;
+        let directory = directory.map_err(|error| Error::cannot("list the bookie", error))?;
         let cluster = ledger::Cluster::new(local, ledgers, rand::random());
-        let broker = Arc::new(broker::start(&cluster, own, Copies(1, 1, 1)).await?);
+        let broker = Arc::new(broker::start(&cluster, directory, own, Copies(1, 1, 1)).await?);
         broker.ready(1).await;
         let http = serve(http, &bookie, &namesrv, &broker)?;
         Ok(Running { _store: store, bookie, namesrv, broker, _http: http })

@@ -98,6 +98,9 @@ pub struct Core {
     /// The last link's ledger and where it ends, while the transaction that links the current one is not known to be
     /// done. Nothing is acknowledged meanwhile.
     held: Option<(LedgerId, End)>,
+    /// How the current ledger does, and why there is no room for much more.
+    health: Health,
+    short: Option<String>,
     sealing: bool,
     ended: bool,
     progress: watch::Sender<Progress>,
@@ -137,6 +140,8 @@ impl Core {
             lanes: 0,
             retired: Vec::new(),
             held: None,
+            health: Health::Good,
+            short: None,
             sealing: false,
             ended: false,
             progress: watch::Sender::new(progress),
@@ -337,6 +342,22 @@ impl Core {
     }
 
     pub fn set_health(&mut self, health: Health) {
+        self.health = health;
+        self.publish_health();
+    }
+
+    /// Why the log should be spared, if so.
+    pub fn set_short(&mut self, short: Option<String>) {
+        self.short = short;
+        self.publish_health();
+    }
+
+    fn publish_health(&mut self) {
+        let health = match (&self.short, &self.health) {
+            (Some(short), Health::Stalled(why)) => Health::Stalled(format!("{short}; {why}")),
+            (Some(short), _) => Health::Short(short.clone()),
+            (None, health) => health.clone(),
+        };
         self.progress.send_if_modified(|p| {
             let other = p.ended.is_none() && p.health != health;
             if other {

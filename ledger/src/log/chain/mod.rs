@@ -16,6 +16,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use metadata::registry::Directory;
 use metadata::schema::Origin;
 use metadata::schema::ledger::KIND_LOG;
 use metadata::{LedgerMetadata, State, Stored};
@@ -71,11 +72,17 @@ impl ChainSettings {
 pub struct ChainLogs {
     cluster: Cluster,
     settings: Arc<ChainSettings>,
+    directory: Option<Directory>,
 }
 
 impl ChainLogs {
     pub fn new(cluster: Cluster, settings: ChainSettings) -> ChainLogs {
-        ChainLogs { cluster, settings: Arc::new(settings) }
+        ChainLogs { cluster, settings: Arc::new(settings), directory: None }
+    }
+
+    /// The same, but what bookies say of their room counts at once: see [`Health::Short`](super::Health::Short).
+    pub fn following(self, directory: Directory) -> ChainLogs {
+        ChainLogs { directory: Some(directory), ..self }
     }
 
     async fn take_over(&self, name: &LogName) -> Result<ChainLog, Error> {

@@ -450,3 +450,35 @@ async fn a_part_comes_from_any_bookie_that_has_it() {
     model.bookies.set(2, Mood::Down);
     assert_eq!(log.read_part(Position::START, 5).await, None);
 }
+
+/// It says so while entries still fit; and what has stalled goes on as soon as bookies say that they have room.
+#[tokio::test(start_paused = true)]
+async fn a_log_says_that_disks_run_full_and_goes_on_when_they_have_room() {
+    let model = Model::new(3, 1);
+    let (store, scope) = (model.cluster.ledgers.store().clone(), model.cluster.ledgers.scope().clone());
+    let directory = metadata::registry::follow(store, scope).await.expect("follows");
+    let log = logs(&model, suite::limits()).following(directory).open(&name()).await.expect("opens");
+    fill(&log, 0, 20).await;
+    model.say_short(0, true);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(log.progress().borrow().health, Health::Good, "two of three are enough");
+    model.say_short(1, true);
+    health(&log, |h| matches!(h, Health::Short(why) if why.contains("disk full") && why.contains("b1")))
+        .await;
+    fill(&log, 20, 20).await;
+    for n in [0, 1] {
+        model.bookies.set(n, Mood::RefusingAdds(Refusal::ReadOnly));
+        model.register(n, Standing::Readonly);
+        model.say_short(n, true);
+    }
+    let end = append(&log, 40, 20).await;
+    health(&log, |h| matches!(h, Health::Stalled(why) if why.contains("disk full"))).await;
+    sleep(Duration::from_secs(60)).await;
+    for n in [0, 1] {
+        model.bookies.set(n, Mood::Well);
+        model.register(n, Standing::Writable);
+    }
+    acknowledged(&*log, end).await.expect("goes on");
+    health(&log, |h| *h == Health::Good).await;
+    check(&log, 60).await;
+}

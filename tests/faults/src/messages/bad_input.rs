@@ -229,7 +229,7 @@ async fn must_serve(servers: &Servers) -> Result<()> {
         .context("others are not served")
 }
 
-struct Deaf;
+pub struct Deaf;
 
 impl Handler for Deaf {
     fn request(&self, from: &Arc<Connection>, request: Command) {

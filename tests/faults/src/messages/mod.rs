@@ -7,6 +7,7 @@ mod bad_input;
 mod bookies;
 mod brokers;
 mod etcd;
+mod full;
 mod journal;
 mod namesrvs;
 mod servers;
@@ -35,6 +36,7 @@ pub fn all() -> Vec<Case> {
         Case::new("messages: SIGSTOP of a name server", || Box::pin(namesrvs::paused())),
         Case::new("messages: etcd paused", || Box::pin(etcd::paused())),
         Case::new("messages: etcd killed and restarted", || Box::pin(etcd::killed())),
+        Case::new("messages: full disks", || Box::pin(full::disks())),
         Case::new("messages: bad requests", || Box::pin(bad_input::requests())),
         Case::new("messages: garbage and half frames", || Box::pin(bad_input::bytes())),
         Case::new("messages: idle connections and slow readers", || Box::pin(bad_input::connections())),

@@ -46,7 +46,11 @@ impl Servers {
     }
 
     pub async fn of(bookies: usize) -> Result<Servers> {
-        let cluster = Cluster::start(bookies).await?;
+        Servers::over(Cluster::start(bookies).await?).await
+    }
+
+    /// The same on bookies that run already.
+    pub async fn over(cluster: Cluster) -> Result<Servers> {
         let mut servers = Servers { brokers: BTreeMap::new(), namesrvs: BTreeMap::new(), cluster };
         for _ in 0..2 {
             let address = format!("127.0.0.1:{}", free_port()?);

@@ -68,7 +68,7 @@ impl Traffic {
         let settings =
             TopicSettings { read_queues: QUEUES, write_queues: QUEUES, ..TopicSettings::default() };
         client.admin().create_topic(TOPIC, &settings).await.context("create the topic")?;
-        let queues = queues(&client).await?;
+        let queues = queues(&client, TOPIC).await?;
         let seen = Arc::new(Seen { began: Instant::now(), journal: Mutex::default() });
         let mut consumers = Vec::new();
         for member in 0..2 * MEMBERS {
@@ -153,14 +153,15 @@ impl Traffic {
     }
 }
 
-async fn queues(client: &Client) -> Result<Vec<Queue>> {
+/// All queues of a topic, once every virtual broker has it.
+pub async fn queues(client: &Client, topic: &str) -> Result<Vec<Queue>> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         // The name servers hear of the topic a moment after it is made.
-        let route = client.admin().route(TOPIC).await;
+        let route = client.admin().route(topic).await;
         let count = route.map_or(0, |route| route.queue_datas.len());
         if count > 0 && count == client.admin().masters().await?.len() {
-            return Ok(client.pull_consumer("reader").queues(TOPIC).await?);
+            return Ok(client.pull_consumer("reader").queues(topic).await?);
         }
         ensure!(Instant::now() < deadline, "only {count} brokers have the topic");
         sleep(Duration::from_millis(50)).await;
@@ -220,7 +221,7 @@ async fn produce(
 async fn read_all(client: &Client) -> Result<Log> {
     let reader = client.pull_consumer("reader");
     let mut log = BTreeMap::new();
-    for queue in queues(client).await? {
+    for queue in queues(client, TOPIC).await? {
         let (mut at, end) = (reader.min(&queue).await?, reader.max(&queue).await?);
         let messages: &mut Vec<_> = log.entry(queue.clone()).or_default();
         while at < end {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use metadata::Stored;
+use metadata::registry::Directory;
 use protocol::BookieId;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -61,6 +62,9 @@ pub struct Owner {
     last_slow_roll: Option<Instant>,
     /// Before the next roll, as long as ledgers are given up without having acknowledged anything.
     pause: Duration,
+    directory: Option<Directory>,
+    /// Why there is no room for much more.
+    short: Option<String>,
     /// Not before this is a ledger that still acknowledges looked at for a better one.
     better_at: Instant,
     look_at: Instant,
@@ -90,6 +94,8 @@ impl Owner {
             avoided: BTreeMap::new(),
             last_slow_roll: None,
             pause: Duration::ZERO,
+            directory: logs.directory.clone(),
+            short: None,
             better_at: now,
             look_at: now,
             began: now,
@@ -98,6 +104,7 @@ impl Owner {
 
     pub async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>, wake: Arc<Notify>) {
         loop {
+            self.look_at_room();
             let Some(driver) = self.driver.upgrade() else { return };
             let (reason, ended, settled) = driver.with(|core, now| {
                 core.owner_looks();
@@ -121,6 +128,7 @@ impl Owner {
                     None => return,
                 },
                 () = wake.notified() => {}
+                () = changed(&mut self.directory) => {}
                 () = sleep_until(self.look_at) => {}
             }
         }
@@ -168,6 +176,24 @@ impl Owner {
         self.look_at = self.look_at.min(Instant::now() + pause);
     }
 
+    /// Says so when bookies run short of room or have some again; then a ledger that could not be left may be left at
+    /// once.
+    fn look_at_room(&mut self) {
+        let Some(directory) = &self.directory else { return };
+        let short = placement::is_short(&directory.bookies(), self.settings.quorums);
+        if short == self.short {
+            return;
+        }
+        if short.is_some() != self.short.is_some() {
+            tracing::warn!(log = %self.ownership.name(), "{}", short.as_deref().unwrap_or("bookies have room again"));
+            self.pause = Duration::ZERO;
+        }
+        self.short = short;
+        if let Some(driver) = self.driver.upgrade() {
+            driver.with(|core, _| core.set_short(self.short.clone()));
+        }
+    }
+
     fn set_health(&self, health: Health) {
         if let Some(driver) = self.driver.upgrade() {
             driver.with(|core, _| core.set_health(health));
@@ -207,6 +233,13 @@ impl Owner {
         self.file(settled).await;
         driver.with(|core, _| core.finish(Ended::Sealed));
         Ok(())
+    }
+}
+
+async fn changed(directory: &mut Option<Directory>) {
+    match directory {
+        Some(directory) => directory.changed().await,
+        None => std::future::pending().await,
     }
 }
 

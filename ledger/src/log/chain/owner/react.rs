@@ -103,7 +103,7 @@ impl Owner {
         };
         self.avoid_absent();
         tracing::warn!(log = %self.ownership.name(), why, "the ledger cannot go on");
-        sleep(self.pause).await;
+        self.wait_for_bookies().await;
         let next = match self.take_ready() {
             Some(next) => Ok(next),
             None => self.create().await,
@@ -116,6 +116,21 @@ impl Owner {
                 self.lengthen_pause();
                 self.look_again_in(self.pause);
                 Ok(())
+            }
+        }
+    }
+
+    /// Waits before another ledger is tried, but no longer than until the bookies' room is another.
+    async fn wait_for_bookies(&mut self) {
+        let end = Instant::now() + self.pause;
+        while Instant::now() < end {
+            tokio::select! {
+                biased;
+                () = changed(&mut self.directory) => self.look_at_room(),
+                () = sleep_until(end) => {}
+            }
+            if self.pause.is_zero() {
+                return;
             }
         }
     }
