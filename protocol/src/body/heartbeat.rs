@@ -1,6 +1,9 @@
 //! What clients say of themselves: heartbeats (34), subscriptions, and the check of one (46).
 
-use serde::de::Error as _;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Java's `String.hashCode`: how a broker knows tags.
@@ -37,11 +40,11 @@ pub struct ProducerData {
 pub struct ConsumerData {
     #[serde(deserialize_with = "or_nothing")]
     pub group_name: String,
-    #[serde(deserialize_with = "or_nothing")]
+    #[serde(deserialize_with = "consume_type")]
     pub consume_type: String,
-    #[serde(deserialize_with = "or_nothing")]
+    #[serde(deserialize_with = "message_model")]
     pub message_model: String,
-    #[serde(deserialize_with = "or_nothing")]
+    #[serde(deserialize_with = "consume_from_where")]
     pub consume_from_where: String,
     #[serde(deserialize_with = "or_nothing")]
     pub subscription_data_set: Vec<Subscription>,
@@ -76,7 +79,7 @@ pub struct Subscription {
     pub tags_set: Vec<String>,
     #[serde(deserialize_with = "codes")]
     pub code_set: Vec<i32>,
-    #[serde(deserialize_with = "or_nothing")]
+    #[serde(deserialize_with = "version")]
     pub sub_version: i64,
     #[serde(deserialize_with = "or_nothing")]
     pub expression_type: String,
@@ -96,20 +99,70 @@ impl Default for Subscription {
     }
 }
 
-/// Go's client writes each code in quotes.
+/// Some clients write numbers in quotes.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number<T> {
+    Plain(T),
+    Quoted(String),
+}
+
+impl<T: FromStr<Err: Display>> Number<T> {
+    fn read<E: Error>(self) -> Result<T, E> {
+        match self {
+            Number::Plain(number) => Ok(number),
+            Number::Quoted(text) => text.parse().map_err(E::custom),
+        }
+    }
+}
+
+/// Go's client quotes them.
 fn codes<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<i32>, D::Error> {
+    let codes = Option::<Vec<Number<i32>>>::deserialize(input)?.unwrap_or_default();
+    codes.into_iter().map(Number::read).collect()
+}
+
+/// C++'s client quotes it.
+fn version<'de, D: Deserializer<'de>>(input: D) -> Result<i64, D::Error> {
+    Option::<Number<i64>>::deserialize(input)?.map_or(Ok(0), Number::read)
+}
+
+fn consume_type<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    choice(input, &["CONSUME_ACTIVELY", "CONSUME_PASSIVELY", "CONSUME_POP"])
+}
+
+fn message_model<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    choice(input, &["BROADCASTING", "CLUSTERING"])
+}
+
+fn consume_from_where<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    let all = [
+        "CONSUME_FROM_LAST_OFFSET",
+        "CONSUME_FROM_LAST_OFFSET_AND_FROM_MIN_WHEN_BOOT_FIRST",
+        "CONSUME_FROM_MIN_OFFSET",
+        "CONSUME_FROM_MAX_OFFSET",
+        "CONSUME_FROM_FIRST_OFFSET",
+        "CONSUME_FROM_TIMESTAMP",
+    ];
+    choice(input, &all)
+}
+
+/// One of `all`: Java and Go tell its name, C++ its place.
+fn choice<'de, D: Deserializer<'de>>(input: D, all: &[&str]) -> Result<String, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Code {
-        Number(i32),
-        Text(String),
+    enum Choice {
+        Name(String),
+        Place(usize),
     }
-    let codes = Option::<Vec<Code>>::deserialize(input)?.unwrap_or_default();
-    let number = |code| match code {
-        Code::Number(number) => Ok(number),
-        Code::Text(text) => text.parse().map_err(D::Error::custom),
-    };
-    codes.into_iter().map(number).collect()
+    match Option::<Choice>::deserialize(input)? {
+        None => Ok(String::new()),
+        Some(Choice::Name(name)) => Ok(name),
+        Some(Choice::Place(place)) => match all.get(place) {
+            Some(name) => Ok((*name).to_owned()),
+            None => Err(D::Error::custom(format!("{place} is none of {all:?}"))),
+        },
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -204,6 +257,23 @@ mod tests {
         subscription.sub_version = 1_700_000_000_000;
         assert_eq!(read.consumer_data_set[0].subscription_data_set, [subscription]);
         assert_eq!(read.producer_data_set[0].group_name, "CLIENT_INNER_PRODUCER");
+    }
+
+    #[test]
+    fn a_heartbeat_of_the_cpp_client_is_read() {
+        let text = br#"{"clientID":"10.0.0.1@7","consumerDataSet":[{"consumeFromWhere":4,"consumeType":1,"groupName":"g",
+            "messageModel":0,"subscriptionDataSet":[{"codeSet":[65],"subString":"A","subVersion":"1700000000000",
+            "tagsSet":["A"],"topic":"t"},{"subString":"*","subVersion":"7","topic":"%RETRY%g"}]}]}"#;
+        let read: Heartbeat = json::read(text).unwrap();
+        let group = &read.consumer_data_set[0];
+        let told = [&group.consume_type, &group.message_model, &group.consume_from_where];
+        assert_eq!(told, ["CONSUME_PASSIVELY", "BROADCASTING", "CONSUME_FROM_FIRST_OFFSET"]);
+        let [tagged, all] = &group.subscription_data_set[..] else { panic!("{group:?}") };
+        assert_eq!(
+            (tagged.sub_version, &tagged.code_set[..], all.is_all()),
+            (1_700_000_000_000, &[65][..], true)
+        );
+        assert!(json::read::<ConsumerData>(br#"{"messageModel":2}"#).is_err());
     }
 
     #[test]
