@@ -10,7 +10,7 @@ pub enum Error {
     #[error(transparent)]
     Ended(#[from] Ended),
     /// Go on at `first`.
-    #[error("position {asked} is trimmed away: the log begins at {first}")]
+    #[error("position {asked} is trimmed away: the log goes on at {first}")]
     Trimmed { asked: Position, first: Position },
     /// Not an error in the data: wait until it is acknowledged.
     #[error("{0} is not there yet")]

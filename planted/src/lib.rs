@@ -83,6 +83,12 @@ bugs! {
     RepairClosesLinks,
     /// A broker tells senders that their messages are stored when the entry before theirs is.
     EffectBeforeAcknowledged,
+    /// A link is replaced by its sparse copy before bookies have all of that.
+    CopyNotAwaited,
+    /// The ledger of a link is deleted before its sparse copy is in its place.
+    LinkDeletedBeforeSwap,
+    /// The first message of each entry is left out of the sparse copy of its link.
+    NeededLeftOut,
     /// Consumers are given messages that are not acknowledged yet.
     RowsBeforeAcknowledged,
     /// An owner whose log has ended tells its senders that everything is stored.

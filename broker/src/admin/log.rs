@@ -44,7 +44,7 @@ fn told(held: &HeldLink, state: &State) -> LogLink {
         to: held.link.end.map(|end| end.0),
         ledger: held.link.ledger.0,
         epoch: held.link.epoch.0,
-        bytes: held.end.saturating_sub(held.link.base.0),
+        bytes: held.link.stored().unwrap_or(held.end.saturating_sub(held.link.base.0)),
         held_by: named.chain((others.bytes > 0).then_some(others)).collect(),
     }
 }

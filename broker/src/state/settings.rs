@@ -76,6 +76,8 @@ settings! {
     retention_hours: u32 = 72 => "fileReservedTime",
     /// Bytes that messages may take; 0 is without bound.
     retention_bytes: u64 = 0 => "retentionBytes",
+    /// A link of the log of which less than this percentage is needed is replaced by a copy of that; 0: none ever is.
+    sparse_percent: u16 = 30 => "sparseLinkPercent",
     /// Added to every message as MSG_REGION.
     region: String = "DefaultRegion".into() => "regionId",
     /// Tells clients whether to write traces.

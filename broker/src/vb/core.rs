@@ -49,6 +49,8 @@ pub struct Limits {
     pub checkpoint_bytes: u64,
     pub checkpoint_rows: usize,
     pub checkpoint_after: Duration,
+    /// How often a link is looked for of which little is needed any more.
+    pub thin_every: Duration,
 }
 
 impl Default for Limits {
@@ -66,6 +68,7 @@ impl Default for Limits {
             checkpoint_bytes: 96 << 20,
             checkpoint_rows: 256 << 10,
             checkpoint_after: Duration::from_secs(15),
+            thin_every: Duration::from_secs(600),
         }
     }
 }

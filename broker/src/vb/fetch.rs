@@ -228,7 +228,11 @@ impl Fetch {
                     }
                 }
             };
-            let entries = reading.wait().await?;
+            let entries = match reading.wait().await {
+                // Somebody else's read began where nothing is left.
+                Err(ledger::Error::Trimmed { .. }) if !own => continue,
+                entries => entries?,
+            };
             let holds = |entry: &&Entry| entry.position.0 <= position && position < entry.end().0;
             if let Some(entry) = entries.iter().find(holds) {
                 return Ok((entry.position.0, entry.body.clone()));

@@ -147,7 +147,8 @@ mod tests {
     const DELAY: TopicId = TopicId(2);
 
     fn link(base: u64, end: Option<u64>) -> Link {
-        Link { base: Position(base), end: end.map(Position), ledger: LedgerId(base as i64), epoch: Epoch(1) }
+        let (end, ledger) = (end.map(Position), LedgerId(base as i64));
+        Link { base: Position(base), end, ledger, epoch: Epoch(1), sparse: None }
     }
 
     /// Rows of 10 bytes from an offset on.

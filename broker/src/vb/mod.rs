@@ -7,7 +7,7 @@
 //! * [`tail`] — the newest entries, kept as they were appended.
 //! * [`read`], [`fetch`], [`demand`] — messages and rows that are elsewhere.
 //! * [`keeping`] — checkpoints, merges, retention.
-//! * [`holding`] — what of the log is still needed, and by whom.
+//! * [`holding`] — what of the log is still needed, and by whom; [`thinning`] — links of which little is.
 //! * [`lock`] — the machine's lock.
 //! * [`clock`] — time, from outside.
 //!
@@ -26,6 +26,7 @@ pub mod record;
 mod recover;
 mod replay;
 mod tail;
+mod thinning;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -160,6 +161,7 @@ impl Vb {
         tokio::spawn(follow(Arc::downgrade(&vb), progress));
         tokio::spawn(tick(Arc::downgrade(&vb), needs.clone()));
         tokio::spawn(keeping::keep(Arc::downgrade(&vb), needs, limits.checkpoint_after));
+        tokio::spawn(thinning::run(Arc::downgrade(&vb), limits.thin_every));
         Ok(vb)
     }
 

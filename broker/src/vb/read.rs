@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Vb;
+use crate::entry::format::MessageRow;
 use crate::entry::{Contents, What};
 use crate::error::Error;
 use crate::index::{Row, Rows};
@@ -97,11 +98,22 @@ impl Vb {
             },
         };
         let contents = Contents::decode(base, &body)?;
-        let row = contents.rows.iter().find(|row| row.position == position);
-        match row {
-            Some(row) if matches!(row.what, What::Message(_)) => Ok(Some(contents.record(row)?)),
+        let Some(row) = contents.rows.iter().find(|row| row.position == position) else { return Ok(None) };
+        match &row.what {
+            What::Message(message) => match contents.record(row) {
+                // Of a sparse link's entry only what is kept is left.
+                Err(_) if !self.keeps(message) => Ok(None),
+                record => Ok(Some(record?)),
+            },
             _ => Ok(None),
         }
+    }
+
+    /// Whether a message is still in its queue.
+    fn keeps(&self, message: &MessageRow) -> bool {
+        let core = self.core();
+        let queue = core.index().queue(TopicId(message.topic), message.queue);
+        queue.is_some_and(|queue| queue.min() <= message.queue_offset)
     }
 
     /// The offset of a queue at a time: its end if nothing is as young, its beginning if nothing is as old.

@@ -3,15 +3,16 @@
 //! `"SL" | version u8 | flags u8 | crc u32 | epoch u64 | position u64 | length u32 | 0 u32`, big endian, 32 bytes.
 //! The CRC-32C covers the head without itself, then the caller's bytes. Flags are zero in version 1; a reader
 //! refuses those that it does not know. Every head of a ledger has this size, so a position follows from an entry's
-//! id and the ledger's length up to it, without reading what lies between.
+//! id and the ledger's length up to it, without reading what lies between. Version 2 is [`super::sparse`]'s.
 
 use bytes::Bytes;
 
-use super::{Entry, Epoch, HEAD_LEN, Position};
+use super::{Entry, Epoch, HEAD_LEN, Position, sparse};
 use crate::Error;
 
 const MAGIC: [u8; 2] = *b"SL";
 const VERSION: u8 = 1;
+const SPARSE: u8 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -22,13 +23,23 @@ pub struct Head {
 
 impl Head {
     pub fn encode(&self, body: &[u8]) -> [u8; HEAD_LEN] {
+        self.encode_as(VERSION, (body.len() as u32, 0), body)
+    }
+
+    /// Of an entry of `length` bytes, so many pieces of which are in `rest`.
+    pub(super) fn encode_sparse(&self, length: u32, pieces: u32, rest: &[u8]) -> [u8; HEAD_LEN] {
+        self.encode_as(SPARSE, (length, pieces), rest)
+    }
+
+    fn encode_as(&self, version: u8, (length, last): (u32, u32), rest: &[u8]) -> [u8; HEAD_LEN] {
         let mut head = [0; HEAD_LEN];
         head[..2].copy_from_slice(&MAGIC);
-        head[2] = VERSION;
+        head[2] = version;
         head[8..16].copy_from_slice(&self.epoch.0.to_be_bytes());
         head[16..24].copy_from_slice(&self.position.0.to_be_bytes());
-        head[24..28].copy_from_slice(&(body.len() as u32).to_be_bytes());
-        let crc = crc_of(&head, body);
+        head[24..28].copy_from_slice(&length.to_be_bytes());
+        head[28..].copy_from_slice(&last.to_be_bytes());
+        let crc = crc_of(&head, rest);
         head[4..8].copy_from_slice(&crc.to_be_bytes());
         head
     }
@@ -41,15 +52,24 @@ impl Head {
         if head[..2] != MAGIC {
             return Err(wrong("it is not an entry of a log"));
         }
-        if head[2] != VERSION || head[3] != 0 || head[28..] != [0; 4] {
+        let (length, pieces) = (u32_at(head, 24), u32_at(head, 28));
+        let is_sparse = match (head[2], pieces) {
+            (VERSION, 0) => false,
+            (SPARSE, _) => true,
+            _ => return Err(wrong("it is of a newer format than this release knows")),
+        };
+        if head[3] != 0 {
             return Err(wrong("it is of a newer format than this release knows"));
         }
-        let body = payload.slice(HEAD_LEN..);
-        if body.len() as u64 != u64::from(u32_at(head, 24)) {
+        let mut body = payload.slice(HEAD_LEN..);
+        if !is_sparse && body.len() as u64 != u64::from(length) {
             return Err(wrong("its length is not the one in its head"));
         }
         if u32_at(head, 4) != crc_of(head, &body) {
             return Err(wrong("its checksum does not match its bytes"));
+        }
+        if is_sparse {
+            body = sparse::expand(&body, length, pieces).ok_or_else(|| wrong("its pieces do not fit it"))?;
         }
         let position = Position(u64_at(head, 16));
         Ok((Head { epoch: Epoch(u64_at(head, 8)), position }, Entry { position, body }))

@@ -10,9 +10,10 @@ use parking_lot::Mutex;
 use protocol::LedgerId;
 use tokio::sync::watch;
 
+use super::format::Head;
 use super::{
-    Asking, Doing, Entry, Epoch, Health, Limits, Link, Log, LogName, Logs, MAX_APPEND, Position, Progress,
-    Refused, acknowledged,
+    Asking, Doing, Entry, Epoch, Health, Keep, Limits, Link, Log, LogName, Logs, MAX_APPEND, Position,
+    Progress, Refused, acknowledged, sparse,
 };
 use crate::error::{Ended, Error};
 
@@ -126,7 +127,7 @@ impl Chain {
         }
         let ledger = LedgerId(self.next_ledger);
         self.next_ledger += 1;
-        self.links.push_back(Link { base: self.end, end: None, ledger, epoch: self.epoch });
+        self.links.push_back(Link { base: self.end, end: None, ledger, epoch: self.epoch, sparse: None });
     }
 
     fn acknowledge_all(&mut self) {
@@ -140,6 +141,31 @@ impl Chain {
 
     fn first(&self) -> Position {
         self.links.front().map_or(self.end, |link| link.base)
+    }
+
+    fn thin(&mut self, base: Position, keep: &Keep) -> Result<bool, Error> {
+        let Some(at) = self.links.iter().position(|link| link.base == base) else { return Ok(false) };
+        let Some(link) = self.links.get_mut(at) else { return Ok(false) };
+        let Some(end) = link.end else { return Ok(false) };
+        let mut stored = 0;
+        let mut kept = Vec::new();
+        for (&position, body) in self.entries.range(base..end) {
+            let entry = Entry { position, body: body.clone() };
+            let pieces = keep(&entry)?;
+            if pieces.is_empty() {
+                continue;
+            }
+            let payload = sparse::encode(self.epoch, &entry, &pieces);
+            stored += sparse::stored_len(&payload);
+            kept.push(Head::decode(&payload, || format!("the entry at {position}"))?.1);
+        }
+        let behind = self.entries.split_off(&end);
+        self.entries.split_off(&base);
+        self.entries.extend(kept.into_iter().map(|entry| (entry.position, entry.body)));
+        self.entries.extend(behind);
+        (link.ledger, link.sparse) = (LedgerId(self.next_ledger), Some(stored));
+        self.next_ledger += 1;
+        Ok(true)
     }
 
     fn read(&self, from: Position, max_bytes: usize, acknowledged: Position) -> Result<Vec<Entry>, Error> {
@@ -159,6 +185,9 @@ impl Chain {
             }
             if position >= acknowledged || (bytes > 0 && bytes + body.len() > max_bytes) {
                 break;
+            }
+            if read.is_empty() && position > from {
+                return Err(Error::Trimmed { asked: from, first: position });
             }
             bytes += body.len();
             read.push(entry);
@@ -261,6 +290,10 @@ impl Log for MemoryLog {
             chain.entries = chain.entries.split_off(&first);
             Ok(first)
         })
+    }
+
+    fn thin<'a>(&'a self, base: Position, keep: &'a Keep) -> Doing<'a, bool> {
+        Box::pin(async move { self.owned()?.thin(base, keep) })
     }
 
     fn links(&self) -> Doing<'_, Vec<Link>> {

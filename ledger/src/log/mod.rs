@@ -7,10 +7,12 @@
 pub mod chain;
 pub mod format;
 pub mod memory;
+pub mod sparse;
 pub mod suite;
 
 use std::fmt;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +118,19 @@ pub struct Link {
     pub ledger: LedgerId,
     /// The owner's epoch when the link was added.
     pub epoch: Epoch,
+    /// Bytes that its ledger still has, if it is a copy of what was needed.
+    pub sparse: Option<u64>,
 }
+
+impl Link {
+    /// Bytes that a closed link takes.
+    pub fn stored(&self) -> Option<u64> {
+        self.sparse.or_else(|| Some(self.end?.0.saturating_sub(self.base.0)))
+    }
+}
+
+/// Says which parts of an entry are needed, in order; none: it is not needed at all.
+pub type Keep = dyn Fn(&Entry) -> Result<Vec<Range<usize>>, Error> + Send + Sync;
 
 /// Why an append was not taken. Nothing of it is in the log, and no position was given away.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -169,7 +183,8 @@ pub trait Log: Send + Sync + 'static {
 
     /// Acknowledged entries from the one that contains `from` on, consecutive, with about `max_bytes` of bodies but
     /// at least one entry; none if `from` is the end of what is acknowledged, and [`Error::NotYet`] beyond it.
-    /// Bodies MUST be byte for byte what was appended.
+    /// Bodies MUST be byte for byte what was appended, but for [`Log::thin`]: entries that it left out are passed over,
+    /// and [`Error::Trimmed`] says where to go on if `from` is in one.
     fn read(&self, from: Position, max_bytes: usize) -> Doing<'_, Vec<Entry>>;
 
     /// `len` acknowledged bytes of one entry, read without the rest of it, and therefore unverified: the caller MUST
@@ -183,6 +198,10 @@ pub trait Log: Send + Sync + 'static {
     /// Gives up what lies wholly before `up_to`, in whole links; returns where the log begins now. Never gives up
     /// the last link.
     fn trim(&self, up_to: Position) -> Doing<'_, Position>;
+
+    /// Has a closed link forget all but what is needed of it, to free its space; positions stay what they are, and what
+    /// is forgotten reads as zeros. Takes its time. Whether it was done: not if there is no such link, or it is the last.
+    fn thin<'a>(&'a self, base: Position, keep: &'a Keep) -> Doing<'a, bool>;
 
     /// The links, first to last. There is always at least one.
     fn links(&self) -> Doing<'_, Vec<Link>>;

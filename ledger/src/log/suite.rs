@@ -1,6 +1,7 @@
 //! What every log must do, whatever it is made of. [`log_conformance!`](crate::log_conformance) makes a test of each.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ macro_rules! log_conformance {
             reads_cross_links,
             an_empty_link_is_replaced,
             trimming_gives_up_whole_links,
+            thinning_keeps_what_is_needed_where_it_was,
             sealing_ends_appends_and_keeps_what_was_taken,
             twenty_appenders_while_sealing,
             twenty_appenders_while_stolen,
@@ -238,6 +240,72 @@ pub async fn trimming_gives_up_whole_links(logs: Arc<dyn Logs>) {
     assert_eq!(log.links().await.expect("lists")[0].base, Position(2000));
     fill(&log, 20, 5, 100).await;
     assert_eq!(log.read(Position(2000), 1).await.expect("reads")[0].body, body(20, 100));
+}
+
+/// What the thinned first link of the next test has of an entry: of every third one two pieces.
+fn thinned(entry: &Entry) -> Option<Entry> {
+    let needed = needed(entry).ok().filter(|needed| !needed.is_empty())?;
+    let mut body = vec![0; entry.body.len()];
+    for piece in needed {
+        body[piece.clone()].copy_from_slice(&entry.body[piece]);
+    }
+    Some(Entry { position: entry.position, body: body.into() })
+}
+
+fn needed(entry: &Entry) -> Result<Vec<Range<usize>>, Error> {
+    let is_needed = entry.body.starts_with(b"entry") && entry.position.0 / 20_000 % 3 == 1;
+    Ok(if is_needed { vec![0..10, 15_000..15_007] } else { Vec::new() })
+}
+
+/// Reads at every entry, and goes on behind what was left out.
+async fn check_thinned(log: &Arc<dyn Log>, entries: &[Entry], end: Position) {
+    let left: Vec<Entry> = entries
+        .iter()
+        .filter_map(|entry| if entry.position < end { thinned(entry) } else { Some(entry.clone()) })
+        .collect();
+    for entry in entries {
+        let at = entry.position.after(7);
+        let next = left.iter().find(|left| left.end() > at);
+        match (next, log.read(at, 1).await) {
+            (Some(next), Ok(read)) => assert_eq!(read, std::slice::from_ref(next)),
+            (Some(next), Err(Error::Trimmed { asked, first })) => {
+                assert_eq!(asked, at);
+                assert!(first > at && (first == next.position || first == end), "{first} behind {at}");
+            }
+            other => panic!("{at}: {other:?}"),
+        }
+    }
+    let read = log.read(left[0].position, 200_000).await.expect("reads");
+    assert!(read.len() > 2 && left.starts_with(&read), "what is left out is passed over");
+}
+
+pub async fn thinning_keeps_what_is_needed_where_it_was(logs: Arc<dyn Logs>) {
+    let log = open(&logs).await;
+    let entries = fill(&log, 0, 30, 20_000).await;
+    log.roll().await.expect("rolls");
+    let links = log.links().await.expect("has links");
+    let (first, last) = (&links[0], links.last().expect("has a link"));
+    let end = first.end.expect("is closed");
+    assert_eq!(log.thin(last.base, &needed).await, Ok(false), "the last one is not touched");
+    assert_eq!(log.thin(Position(7), &needed).await, Ok(false), "no link begins there");
+    assert_eq!(log.thin(first.base, &needed).await, Ok(true));
+    check_thinned(&log, &entries, end).await;
+    let now = log.links().await.expect("has links");
+    assert_eq!((now.len(), now[0].base, now[0].end), (links.len(), first.base, first.end));
+    assert!(now[0].ledger != first.ledger && now[0].sparse.is_some_and(|bytes| bytes < 1000), "{now:?}");
+    assert_eq!(now[1..], links[1..]);
+    let again = open(&logs).await;
+    assert!(log.thin(links[1].base, &needed).await.is_err(), "an owner that was robbed replaces nothing");
+    check_thinned(&again, &entries, end).await;
+    assert_eq!(again.thin(first.base, &needed).await, Ok(true), "a sparse link can be thinned too");
+    check_thinned(&again, &entries, end).await;
+    assert_eq!(again.thin(first.base, &|_| Ok(Vec::new())).await, Ok(true));
+    assert_eq!(again.read(first.base, 1).await, Err(Error::Trimmed { asked: first.base, first: end }));
+    assert_eq!(again.read(end, 1).await.map(|read| read[0].position), Ok(end));
+    let refused = again.thin(links[1].base, &|_| Err(Error::Corrupt("it cannot be read".into()))).await;
+    assert!(refused.is_err());
+    assert_eq!(again.links().await.expect("has links")[1], links[1], "it is still what it was");
+    assert_eq!(again.trim(end).await, Ok(end));
 }
 
 pub async fn sealing_ends_appends_and_keeps_what_was_taken(logs: Arc<dyn Logs>) {

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
 use super::slots::ENTRY_COST;
-use super::{End, Outgoing, Patience, Target, Trouble, Writer};
+use super::{End, Outgoing, Patience, Runs, Target, Trouble, Writer};
 use crate::cluster::Cluster;
 use crate::drive::{Dispatch, Driven, Driver};
 use crate::layout::Layout;
@@ -201,6 +201,16 @@ impl LedgerWriter {
             Ok(w) => Err(w.ended.clone().unwrap_or(Ended::Sealed)),
             Err(_) => Err(Ended::Sealed),
         }
+    }
+
+    /// Where the ledger ends with all that was appended, how far that is acknowledged, and what bookies still lack of it.
+    pub fn standing(&self) -> (End, End, Vec<(BookieId, Runs)>) {
+        self.driver.with(|single, _| {
+            let writer = &single.writer;
+            let last = EntryId(writer.next_entry().0 - 1);
+            let written = End { last, length: writer.length() as i64 };
+            (written, writer.acknowledged(), writer.missing())
+        })
     }
 
     /// Closes the ledger at its last acknowledged entry. If somebody else closed it elsewhere, this writer is to

@@ -179,7 +179,8 @@ fn our_own_values_are_read_and_written() {
         short: false,
     };
     let owner = Owner { epoch: 7, name: "broker-1".into(), token: u64::MAX };
-    let link = Link { ledger: LedgerId(5), epoch: 7, end: Some(99) };
+    let link = Link { ledger: LedgerId(5), epoch: 7, end: Some(99), sparse: None };
+    let sparse = Link { end: None, sparse: Some(12), ..link.clone() };
     let checkpoint = Checkpoint { ledger: LedgerId(6), entry: 3, position: 88, epoch: 7 };
     let leader = Leader { name: "b1:3181".into(), epoch: 4 };
     let ready = Ready { epoch: 7 };
@@ -201,6 +202,7 @@ fn our_own_values_are_read_and_written() {
         claim.encode(),
         count.encode(),
         clock.encode(),
+        sparse.encode(),
     ];
     let golden: Vec<&str> = OURS.lines().collect();
     assert_eq!(written.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect::<Vec<_>>(), golden);
@@ -217,6 +219,7 @@ fn our_own_values_are_read_and_written() {
     assert_eq!(Claim::decode(0, lines[9]), Ok(claim));
     assert_eq!(VirtualBrokers::decode(lines[10]), Ok(count));
     assert_eq!(Clock::decode("bookie-b1:3181", lines[11]), Ok(clock));
+    assert_eq!(Link::decode("v", lines[12]), Ok(sparse));
     // A field that a later release added is no reason to refuse.
     assert_eq!(Ready::decode("v", br#"{"v":1,"epoch":7,"later":true}"#), Ok(Ready { epoch: 7 }));
 }

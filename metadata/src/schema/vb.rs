@@ -28,6 +28,9 @@ pub struct Link {
     /// Where it ends, once that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<u64>,
+    /// Bytes that the ledger has of it, if that is a copy of what was needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparse: Option<u64>,
 }
 
 /// `ready/<ledger>`: a ledger made ahead, not yet a link. One that no live epoch owns is deleted.

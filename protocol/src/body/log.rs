@@ -19,6 +19,7 @@ pub struct LogLink {
     pub to: Option<u64>,
     pub ledger: i64,
     pub epoch: u64,
+    /// That its ledger takes: less than it is long, if that is a copy of what was needed.
     pub bytes: u64,
     /// The largest part first.
     pub held_by: Vec<Held>,
@@ -51,6 +52,11 @@ pub enum Holder {
 }
 
 impl LogLink {
+    /// Whether its ledger is a copy of what was needed.
+    pub fn is_sparse(&self) -> bool {
+        self.to.is_some_and(|to| self.bytes < to.saturating_sub(self.from))
+    }
+
     /// How much of it is needed. Never more than there is, though parts may be estimates.
     pub fn live(&self) -> u64 {
         self.held_by.iter().map(|held| held.bytes).sum::<u64>().min(self.bytes)

@@ -79,7 +79,11 @@ fn known(link: &LogLink) -> KnownLink {
         to: link.to,
         ledger: protocol::LedgerId(link.ledger),
         epoch: link.epoch,
-        state: if link.to.is_some() { "closed" } else { "open" },
+        state: match link.to {
+            None => "open",
+            Some(_) if link.is_sparse() => "sparse",
+            Some(_) => "closed",
+        },
         bytes: Some(link.bytes),
         bookies: "–".into(),
     }

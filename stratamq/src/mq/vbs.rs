@@ -142,7 +142,9 @@ async fn known(cluster: &Cluster, from: u64, link: &Link) -> Outcome<KnownLink> 
     let metadata = metadata_of(cluster, link.ledger).await?;
     let (state, bytes) = match metadata.as_ref().map(|metadata| metadata.state) {
         None => ("lost", None),
-        Some(State::Closed { length, .. }) => ("closed", u64::try_from(length).ok()),
+        Some(State::Closed { length, .. }) => {
+            (if link.sparse.is_some() { "sparse" } else { "closed" }, u64::try_from(length).ok())
+        }
         Some(State::Open | State::InRecovery) => ("open", None),
     };
     let bookies = metadata.as_ref().map(bookies).unwrap_or_default();

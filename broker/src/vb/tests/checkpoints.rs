@@ -203,13 +203,6 @@ async fn what_is_older_than_its_retention_is_given_up_and_the_log_gets_shorter()
     assert_eq!(send(&vb, 1, 1, b"new").unwrap().first().unwrap().queue_offset, 5);
 }
 
-/// A topic whose messages are kept for 30 days.
-fn kept_for_long(id: TopicId, name: &str) -> Change {
-    let mut topic = Topic::new(id, name, 4, topic::perm::ALL);
-    topic.attributes.insert("reserve.time".into(), (30u64 * 24 * 3_600_000).to_string());
-    Change::Topic(topic)
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_its_time_outlives_a_retention_that_is_shorter_than_that_of_others() {
     let world = World::new(Limits::default(), 2000);

@@ -4,4 +4,5 @@ mod checkpoints;
 mod model;
 mod reading;
 mod sending;
+mod thinning;
 mod world;

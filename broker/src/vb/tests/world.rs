@@ -9,7 +9,8 @@ use bytes::Bytes;
 use ledger::Ended;
 use ledger::log::memory::MemoryLogs;
 use ledger::log::{
-    self, Asking, Doing, Entry, Epoch, Limits as LogLimits, Link, Log, LogName, Logs, Position, Progress,
+    self, Asking, Doing, Entry, Epoch, Keep, Limits as LogLimits, Link, Log, LogName, Logs, Position,
+    Progress,
 };
 use parking_lot::Mutex;
 use protocol::message::stored::Message;
@@ -159,6 +160,13 @@ impl Log for MortalLog {
         })
     }
 
+    fn thin<'a>(&'a self, base: Position, keep: &'a Keep) -> Doing<'a, bool> {
+        Box::pin(async move {
+            self.alive()?;
+            self.log.thin(base, keep).await
+        })
+    }
+
     fn links(&self) -> Doing<'_, Vec<Link>> {
         self.log.links()
     }
@@ -184,6 +192,13 @@ pub struct World {
 }
 
 pub const TOPICS: [(&str, u32); 3] = [("orders", 1), ("payments", 2), ("a-long-one", 3)];
+
+/// A topic whose messages are kept for 30 days.
+pub fn kept_for_long(id: TopicId, name: &str) -> Change {
+    let mut topic = Topic::new(id, name, 4, perm::ALL);
+    topic.attributes.insert("reserve.time".into(), (30u64 * 24 * 3_600_000).to_string());
+    Change::Topic(topic)
+}
 
 pub fn name(text: &str) -> LogName {
     LogName::new(text).unwrap()

@@ -1,7 +1,8 @@
 //! The log that lasts: a chain of ledgers, one after the other, with one owner.
 //!
 //! [`core`] holds the state between the ledgers and is pure; [`ownership`] makes the changes in metadata; the task in
-//! [`owner`] rolls from ledger to ledger; [`read`] finds positions in ledgers.
+//! [`owner`] rolls from ledger to ledger; [`read`] finds positions in ledgers; [`thin`] replaces links by copies of what
+//! is needed of them.
 
 pub mod core;
 mod owner;
@@ -9,6 +10,7 @@ mod ownership;
 mod part;
 mod read;
 mod spans;
+mod thin;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -30,7 +32,9 @@ use self::owner::{Order, Owner};
 use self::ownership::{Linked, Ownership, StoredLink, Tip, read_links};
 use self::read::Readers;
 use super::format::Head;
-use super::{Asking, Doing, Entry, Epoch, Limits, Link, Log, LogName, Logs, Position, Progress, Refused};
+use super::{
+    Asking, Doing, Entry, Epoch, Keep, Limits, Link, Log, LogName, Logs, Position, Progress, Refused,
+};
 use crate::cluster::Cluster;
 use crate::drive::Driver;
 use crate::error::{Ended, Error};
@@ -52,6 +56,8 @@ pub struct ChainSettings {
     pub slow_roll_every: Duration,
     /// How long an open keeps trying to recover the last ledger.
     pub recover_for: Duration,
+    /// Bytes per second of a link of which a sparse copy is made.
+    pub thin_rate: u64,
 }
 
 impl ChainSettings {
@@ -63,6 +69,7 @@ impl ChainSettings {
             patience: Patience::default(),
             slow_roll_every: Duration::from_secs(10),
             recover_for: Duration::from_secs(30),
+            thin_rate: 8 << 20,
         }
     }
 }
@@ -183,7 +190,9 @@ impl ChainLogs {
             tip,
         );
         tokio::spawn(owner.run(inbox, wake));
-        Ok(ChainLog { ownership, driver, links, orders, progress, readers })
+        let (cluster, settings) = (cluster.clone(), settings.clone());
+        let changing = tokio::sync::Mutex::default();
+        Ok(ChainLog { cluster, settings, ownership, driver, links, changing, orders, progress, readers })
     }
 }
 
@@ -255,10 +264,14 @@ impl Logs for ChainLogs {
 }
 
 struct ChainLog {
+    cluster: Cluster,
+    settings: Arc<ChainSettings>,
     ownership: Ownership,
     driver: Arc<Driver<Core>>,
     /// As metadata has them.
     links: Arc<Mutex<Vec<StoredLink>>>,
+    /// Held by who changes links before the last: nobody deletes what another is replacing.
+    changing: tokio::sync::Mutex<()>,
     orders: mpsc::UnboundedSender<Order>,
     progress: watch::Receiver<Progress>,
     readers: Arc<Readers>,
@@ -337,6 +350,10 @@ impl Log for ChainLog {
     fn trim(&self, up_to: Position) -> Doing<'_, Position> {
         Box::pin(async move {
             self.ended()?;
+            let first =
+                |links: &[StoredLink]| links.first().map_or(Position::START, |stored| stored.link.base);
+            // Who replaces a link may wait for the metadata store: the next trim is early enough.
+            let Ok(_alone) = self.changing.try_lock() else { return Ok(first(&self.links.lock())) };
             let gone = {
                 let links = self.links.lock();
                 let whole = |stored: &&StoredLink| stored.link.end.is_some_and(|end| end <= up_to);
@@ -345,8 +362,12 @@ impl Log for ChainLog {
             self.ownership.trim(&gone).await?;
             let mut links = self.links.lock();
             links.retain(|stored| gone.iter().all(|g| g.link != stored.link));
-            Ok(links.first().map_or(Position::START, |stored| stored.link.base))
+            Ok(first(&links))
         })
+    }
+
+    fn thin<'a>(&'a self, base: Position, keep: &'a Keep) -> Doing<'a, bool> {
+        Box::pin(self.thin_link(base, keep))
     }
 
     fn links(&self) -> Doing<'_, Vec<Link>> {

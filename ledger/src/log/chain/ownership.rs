@@ -154,7 +154,7 @@ impl Ownership {
         next: &Stored,
     ) -> Result<Linked, Error> {
         let scope = self.cluster.ledgers.scope();
-        let link = vb::Link { ledger: next.id, epoch: self.epoch.0, end: None };
+        let link = vb::Link { ledger: next.id, epoch: self.epoch.0, end: None, sparse: None };
         let key = scope.vb_link(self.name.as_str(), base.0);
         let ready = scope.vb_ready_ledger(self.name.as_str(), next.id);
         let mut txn = self.txn().put(key.clone(), link.encode()).delete(ready);
@@ -185,7 +185,7 @@ impl Ownership {
     }
 
     fn new_tip(&self, base: Position, next: &Stored, revision: Revision) -> Tip {
-        let link = Link { base, end: None, ledger: next.id, epoch: self.epoch };
+        let link = Link { base, end: None, ledger: next.id, epoch: self.epoch, sparse: None };
         Tip { link: StoredLink { link, revision }, ledger: next.clone() }
     }
 
@@ -266,6 +266,52 @@ impl Ownership {
         Ok(())
     }
 
+    /// Puts a copy with `bytes` of what a link had, closed at `end`, in the link's place, and deletes what it replaces; all
+    /// of it or nothing. `None` if the link is not there any more.
+    pub async fn replace(
+        &self,
+        old: &StoredLink,
+        copy: &Stored,
+        end: End,
+        bytes: u64,
+    ) -> Result<Option<StoredLink>, Error> {
+        let scope = self.cluster.ledgers.scope();
+        let (key, ledger) = (scope.vb_link(self.name.as_str(), old.link.base.0), scope.ledger(copy.id));
+        let link = vb::Link { ledger: copy.id, epoch: self.epoch.0, end: None, sparse: Some(bytes) };
+        if planted::on(Bug::LinkDeletedBeforeSwap) {
+            self.change(self.txn().delete(scope.ledger(old.link.ledger))).await?;
+        }
+        let txn = self.txn().compare(Compare::Unchanged(key.clone(), old.revision));
+        let txn =
+            txn.compare(Compare::Unchanged(ledger.clone(), copy.version)).put(key.clone(), link.encode());
+        let txn = txn.put(ledger, closed(&copy.metadata, end).encode()).delete(scope.ledger(old.link.ledger));
+        let txn = txn.delete(scope.vb_ready_ledger(self.name.as_str(), copy.id));
+        let new = |revision| StoredLink {
+            link: Link { ledger: copy.id, epoch: self.epoch, sparse: Some(bytes), ..old.link.clone() },
+            revision,
+        };
+        match commit(self.store(), txn).await? {
+            TxnOutcome::Done(at) => Ok(Some(new(at))),
+            // Perhaps it was our own attempt, and a repair has changed the closed copy since.
+            TxnOutcome::Conflict(_) => {
+                let now = self.store().get(&key).await?;
+                self.check().await?;
+                let Some(kv) = now else { return Ok(None) };
+                let ours = vb::Link::decode(self.name.as_str(), &kv.value)?.ledger == copy.id;
+                Ok(ours.then(|| new(kv.modified)))
+            }
+        }
+    }
+
+    /// Deletes a copy, unless it is a link by now or ever will be: its key is as old as the copy itself until then.
+    pub async fn discard_copy(&self, copy: &Stored) -> Result<(), Error> {
+        let scope = self.cluster.ledgers.scope();
+        let ready = scope.vb_ready_ledger(self.name.as_str(), copy.id);
+        let txn = self.txn().compare(Compare::Unchanged(ready.clone(), copy.version));
+        commit(self.store(), txn.delete(scope.ledger(copy.id)).delete(ready)).await?;
+        Ok(())
+    }
+
     /// Files what a ledger's bookies lack for repair.
     pub async fn file(&self, settled: &Settled) -> Result<(), Error> {
         let key = self.cluster.ledgers.scope().replication_task(settled.ledger);
@@ -322,7 +368,8 @@ pub async fn read_links(cluster: &Cluster, name: &LogName) -> Result<Vec<StoredL
         if let Some(before) = links.last_mut() {
             before.link.end = Some(base);
         }
-        let link = Link { base, end: None, ledger: stored.ledger, epoch: Epoch(stored.epoch) };
+        let (ledger, epoch, sparse) = (stored.ledger, Epoch(stored.epoch), stored.sparse);
+        let link = Link { base, end: None, ledger, epoch, sparse };
         links.push(StoredLink { link, revision: kv.modified });
     }
     Ok(links)

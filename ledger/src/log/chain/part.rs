@@ -15,6 +15,9 @@ const LENGTHS: i64 = 4096;
 impl OpenLink {
     /// Bytes of one entry, unverified; `end` is where the link ends for this read.
     pub async fn part(&self, log: &ChainLog, from: Position, len: usize, end: Position) -> Option<Bytes> {
+        if self.sparse {
+            return None;
+        }
         let last = self.last_entry(log).await.ok()?;
         let known = self.spans.lock().find(from);
         let place = match known {

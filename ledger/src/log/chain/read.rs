@@ -2,6 +2,7 @@
 //! interpolation in a few reads, and a reader that goes on is found at once.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -34,6 +35,8 @@ pub struct Readers {
 pub(super) struct OpenLink {
     pub(super) reader: LedgerReader,
     pub(super) base: Position,
+    /// It has only what was needed: its entries' positions do not follow from their lengths.
+    pub(super) sparse: bool,
     /// Where entries begin: those that somebody may ask for next.
     hints: Mutex<BTreeMap<Position, EntryId>>,
     /// The same by the lengths of entries, unproved.
@@ -49,7 +52,7 @@ impl Readers {
     /// Opens a link that this owner just made, without asking the metadata store: while that is away, the log's own
     /// ledgers can still be read.
     pub fn made(&self, base: Position, ledger: &Stored) -> Result<(), Error> {
-        self.keep(base, LedgerReader::of(&self.cluster, ledger, ReadPatience::default())?);
+        self.keep(base, false, LedgerReader::of(&self.cluster, ledger, ReadPatience::default())?);
         Ok(())
     }
 
@@ -61,28 +64,41 @@ impl Readers {
     }
 
     pub async fn read(&self, log: &ChainLog, from: Position, max_bytes: usize) -> Result<Vec<Entry>, Error> {
-        let (acknowledged, links) = readable(log);
-        let first = links.first().map_or(Position::START, |stored| stored.link.base);
-        if from < first {
-            return Err(Error::Trimmed { asked: from, first });
-        }
-        if from > acknowledged {
-            return Err(Error::NotYet(format!("position {from}")));
-        }
-        let stored = match link_of(&links, from) {
-            Some(stored) if from < acknowledged => stored.clone(),
-            _ => return Ok(Vec::new()),
-        };
-        let end = stored.link.end.unwrap_or(acknowledged);
-        let link = self.open(&stored).await?;
-        let read = link.read(log, from, end, max_bytes).await;
-        match read {
-            Err(Error::NoSuchLedger(_) | Error::DataLoss { .. }) if is_trimmed(log, &stored) => {
-                let first = log.links.lock().first().map_or(from, |stored| stored.link.base);
-                Err(Error::Trimmed { asked: from, first })
+        loop {
+            let (acknowledged, links) = readable(log);
+            let first = links.first().map_or(Position::START, |stored| stored.link.base);
+            if from < first {
+                return Err(Error::Trimmed { asked: from, first });
             }
-            read => read,
+            if from > acknowledged {
+                return Err(Error::NotYet(format!("position {from}")));
+            }
+            let stored = match link_of(&links, from) {
+                Some(stored) if from < acknowledged => stored.clone(),
+                _ => return Ok(Vec::new()),
+            };
+            let end = stored.link.end.unwrap_or(acknowledged);
+            match self.read_link(log, &stored, from..end, max_bytes).await {
+                // Given up or replaced meanwhile: what is there now is known.
+                Err(Error::NoSuchLedger(_) | Error::DataLoss { .. }) if is_gone(log, &stored) => {}
+                read => return read,
+            }
         }
+    }
+
+    async fn read_link(
+        &self,
+        log: &ChainLog,
+        stored: &StoredLink,
+        range: Range<Position>,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        self.open(stored).await?.read(log, range, max_bytes).await
+    }
+
+    /// A ledger that is no link any more.
+    pub fn forget(&self, ledger: LedgerId) {
+        self.open.lock().remove(&ledger);
     }
 
     /// Bytes of one entry, unverified; `None` where they cannot be read without the rest of it.
@@ -107,18 +123,21 @@ impl Readers {
         let known = self.open.lock().get(&id).cloned();
         let link = match known {
             Some(link) => link,
-            None => self.keep(stored.link.base, LedgerReader::open(&self.cluster, id).await?),
+            None => {
+                let reader = LedgerReader::open(&self.cluster, id).await?;
+                self.keep(stored.link.base, stored.link.sparse.is_some(), reader)
+            }
         };
         link.last_read.store(self.reads.fetch_add(1, Relaxed), Relaxed);
         Ok(link)
     }
 
     /// Keeps a link open, in place of the one that was not read for longest.
-    fn keep(&self, base: Position, reader: LedgerReader) -> Arc<OpenLink> {
+    fn keep(&self, base: Position, sparse: bool, reader: LedgerReader) -> Arc<OpenLink> {
         let last_read = AtomicU64::new(self.reads.load(Relaxed));
         let id = reader.ledger();
-        let link =
-            Arc::new(OpenLink { reader, base, hints: Mutex::default(), spans: Mutex::default(), last_read });
+        let (hints, spans) = (Mutex::default(), Mutex::default());
+        let link = Arc::new(OpenLink { reader, base, sparse, hints, spans, last_read });
         let mut open = self.open.lock();
         if open.len() >= OPEN {
             let oldest = open.iter().min_by_key(|(_, link)| link.last_read.load(Relaxed));
@@ -141,26 +160,28 @@ fn link_of(links: &[StoredLink], position: Position) -> Option<&StoredLink> {
     after.checked_sub(1).and_then(|at| links.get(at))
 }
 
-fn is_trimmed(log: &ChainLog, stored: &StoredLink) -> bool {
+fn is_gone(log: &ChainLog, stored: &StoredLink) -> bool {
     log.links.lock().iter().all(|other| other.link.ledger != stored.link.ledger)
 }
 
 impl OpenLink {
-    /// Entries from the one that contains `from` on; `end` is where the link ends for this read.
+    /// Entries from the one that contains the range's beginning on; it ends where the link does for this read.
     async fn read(
         &self,
         log: &ChainLog,
-        from: Position,
-        end: Position,
+        range: Range<Position>,
         max_bytes: usize,
     ) -> Result<Vec<Entry>, Error> {
         let last = self.last_entry(log).await?;
-        let first = self.find(from, last, end).await?;
+        let first = self.find(range.start, last, range.end).await?;
+        if self.sparse {
+            return self.read_left((first, last), range, max_bytes).await;
+        }
         let read = self.reader.read(first, last, max_bytes).await?;
         let mut entries = Vec::with_capacity(read.len());
         for found in read {
             let entry = self.decode(&found)?;
-            if entry.position >= end {
+            if entry.position >= range.end {
                 break;
             }
             entries.push(entry);
@@ -169,6 +190,40 @@ impl OpenLink {
             self.hint(last.end(), EntryId(first.0 + entries.len() as i64));
         }
         Ok(entries)
+    }
+
+    /// As [`OpenLink::read`], of what is left between two entries.
+    async fn read_left(
+        &self,
+        (mut first, last): (EntryId, EntryId),
+        Range { start: from, end }: Range<Position>,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        while first <= last {
+            let read = self.reader.read(first, last, max_bytes).await?;
+            let (mut entries, mut bytes) = (Vec::new(), 0);
+            for found in &read {
+                let entry = self.decode(found)?;
+                if entry.end() <= from {
+                    continue;
+                }
+                if entries.is_empty() && entry.position > from {
+                    return Err(Error::Trimmed { asked: from, first: entry.position });
+                }
+                // They are larger than what was read.
+                bytes += entry.body.len();
+                if bytes > max_bytes && !entries.is_empty() {
+                    break;
+                }
+                self.hint(entry.end(), found.entry.next());
+                entries.push(entry);
+            }
+            if !entries.is_empty() {
+                return Ok(entries);
+            }
+            first = EntryId(first.0 + read.len() as i64);
+        }
+        Err(Error::Trimmed { asked: from, first: end })
     }
 
     /// The last entry that may be read.
@@ -186,7 +241,7 @@ impl OpenLink {
         Ok(self.reader.confirmed())
     }
 
-    /// The entry that contains `position`.
+    /// The entry that contains `position`; of a sparse link one such that all before it end at or before it.
     async fn find(&self, position: Position, last: EntryId, end: Position) -> Result<EntryId, Error> {
         let (mut low, mut high) = ((EntryId::FIRST, self.base), (last.next(), end));
         {
@@ -235,6 +290,9 @@ impl OpenLink {
     fn decode(&self, found: &LedgerEntry) -> Result<Entry, Error> {
         let what = || format!("entry {} of ledger {}", found.entry, self.reader.ledger());
         let (_, entry) = Head::decode(&found.payload, what)?;
+        if self.sparse {
+            return Ok(entry);
+        }
         let end = end_position(self.base, End { last: found.entry, length: found.length });
         if entry.end() != end {
             let why = format!("{} ends at {}, where the log has {end}", what(), entry.end());

@@ -57,6 +57,9 @@ pub struct Plan {
     pub checkpoint_after: Duration,
     /// How far clocks are off, in milliseconds, either way.
     pub skew_ms: u64,
+    /// Links of which less is needed are replaced by sparse copies, and how often one is looked for.
+    pub sparse_percent: u16,
+    pub thin_every: Duration,
 }
 
 impl Plan {
@@ -80,6 +83,9 @@ impl Plan {
             checkpoint_rows: chance.one_of([30, 10_000]),
             checkpoint_after: Duration::from_millis(chance.one_of([500, 3_000, 15_000])),
             skew_ms: chance.one_of([0, 100, 10_000_000]),
+            // At 100 every link is replaced once: its commits and marks are not needed.
+            sparse_percent: chance.one_of([0, 60, 100]),
+            thin_every: Duration::from_millis(chance.one_of([300, 2_000])),
         }
     }
 }

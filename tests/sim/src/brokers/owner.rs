@@ -92,6 +92,7 @@ fn settings(load: &BrokerLoad) -> Result<VbSettings, Error> {
         checkpoint_bytes: load.plan.checkpoint_bytes,
         checkpoint_rows: load.plan.checkpoint_rows,
         checkpoint_after: load.plan.checkpoint_after,
+        thin_every: load.plan.thin_every,
         ..Limits::default()
     };
     Ok(VbSettings {
@@ -101,7 +102,7 @@ fn settings(load: &BrokerLoad) -> Result<VbSettings, Error> {
         log: LogName::new(LOG)?,
         checkpoints: LogName::new(CHECKPOINTS)?,
         limits,
-        settings: Settings::default(),
+        settings: Settings { sparse_percent: load.plan.sparse_percent, ..Settings::default() },
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use metadata::schema::{LedgerMetadata, Scope, State, check_transition};
+use metadata::schema::{LedgerMetadata, Link, Scope, State, check_transition};
 use protocol::{BookieId, EntryId, LedgerId};
 
 use super::Model;
@@ -13,6 +13,8 @@ use crate::process::ProcessId;
 pub struct Metadata {
     pub ledgers: BTreeMap<LedgerId, LedgerMetadata>,
     deleted: BTreeSet<LedgerId>,
+    /// Links of logs, by their keys.
+    links: BTreeMap<String, LedgerId>,
 }
 
 impl Metadata {
@@ -54,8 +56,13 @@ impl Metadata {
 impl Model {
     /// A committed change of one key; by whom, if that is known.
     pub fn committed(&mut self, scope: &Scope, key: &str, value: Option<&Bytes>, by: Option<ProcessId>) {
-        let Some(ledger) = scope.ledger_of(key) else { return };
+        let Some(ledger) = scope.ledger_of(key) else { return self.linked(scope, key, value) };
         let Some(value) = value else {
+            // What is found after a restart of the store is told in another order.
+            let mut links = self.metadata.links.iter();
+            if let Some((link, _)) = links.find(|(_, linked)| **linked == ledger && by.is_some()) {
+                self.violation("I16", format!("ledger {ledger} is deleted, and {link} names it"));
+            }
             self.metadata.ledgers.remove(&ledger);
             self.metadata.deleted.insert(ledger);
             self.count("ledgers deleted");
@@ -84,6 +91,26 @@ impl Model {
                 self.count("ledgers closed by recovery");
             }
             self.closed(ledger, last, length);
+        }
+    }
+
+    /// A link of a log was added, replaced or given up, if the key is that of one.
+    fn linked(&mut self, scope: &Scope, key: &str, value: Option<&Bytes>) {
+        let logs = format!("{}/strata/vb/", scope.as_str());
+        let name = key.strip_prefix(&logs).and_then(|rest| rest.split_once('/')).map(|(name, _)| name);
+        let Some(name) = name.filter(|name| scope.vb_link_base(name, key).is_some()) else { return };
+        let Some(value) = value else {
+            self.metadata.links.remove(key);
+            return;
+        };
+        match Link::decode(name, value) {
+            Ok(link) => {
+                if link.sparse.is_some() {
+                    self.count("links replaced by sparse copies");
+                }
+                self.metadata.links.insert(key.to_owned(), link.ledger);
+            }
+            Err(error) => self.violation("I16", error.to_string()),
         }
     }
 
