@@ -64,3 +64,6 @@ row() {
             "$(figure fdatasync_p50_us_before <<<"$json")" "$(figure fdatasync_p50_us_after <<<"$json")" "$(figure busy_before <<<"$json")"
     done <<<"$all"
 }
+
+# What the disk alone makes of an open loop, to hold the next row against.
+the_disk_at() { row "the disk alone, $1 synced writes/s" "" "$stratamq" bench disk --folder "$work" --rate "$1" --seconds "$seconds"; }

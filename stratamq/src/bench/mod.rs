@@ -1,5 +1,6 @@
 //! `stratamq bench`: one loader for our servers and Apache's.
 
+mod disk;
 mod figures;
 mod ledgers;
 mod load;
@@ -29,6 +30,8 @@ pub enum Command {
     Ledger(Box<write::Ledger>),
     /// Fill a ledger, then read it from its first entry to its last, many entries per request
     Read(Box<sequential::Read>),
+    /// What a disk alone makes of an open loop: no server that syncs before it acknowledges is quicker on it
+    Disk(disk::Disk),
     /// Send and receive messages, on StrataMQ and on Apache RocketMQ alike
     #[command(subcommand)]
     Mq(Box<mq::Command>),
@@ -48,6 +51,7 @@ pub async fn run(command: Command) -> Outcome {
     match command {
         Command::Ledger(arguments) => arguments.run().await,
         Command::Read(arguments) => arguments.run().await,
+        Command::Disk(arguments) => arguments.run().await,
         Command::Mq(command) => mq::run(*command).await,
     }
 }

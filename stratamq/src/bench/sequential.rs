@@ -8,12 +8,10 @@ use metadata::Stored;
 
 use super::figures::{About, DiskProbe, Figures, Measured};
 use super::read::{self, Plan};
-use super::{ledgers, load, machine, storage};
+use super::{ledgers, load, machine, sides, storage};
 use crate::cluster::Cluster;
 use crate::config::{MetadataUri, Size};
 use crate::error::{Error, Outcome};
-use crate::output::say;
-use crate::table;
 
 #[derive(Args)]
 pub struct Read {
@@ -77,7 +75,8 @@ impl Read {
         let metadata = self.metadata.to_string();
         // What is written meanwhile has nothing to do with reading.
         let about = About { side: side.into(), metadata, copies: self.ensemble, rounds, disk, busy_before };
-        self.report(Figures { disk_bytes_per_byte: None, ..Figures::of(about, &measured) })
+        let figures = Figures { disk_bytes_per_byte: None, ..Figures::of(about, &measured) };
+        sides::show(&[figures], self.json)
     }
 
     fn plan(&self) -> Outcome<Plan> {
@@ -111,16 +110,5 @@ impl Read {
             }
         }
         Ok((best.ok_or_else(|| Error::Usage("--rounds is 0".into()))?, rates))
-    }
-
-    fn report(&self, figures: Figures) -> Outcome {
-        if self.json {
-            say!("{}", serde_json::to_string(&figures).map_err(|error| Error::cannot("write JSON", error))?);
-        } else {
-            let rows: Vec<_> =
-                figures.column().into_iter().map(|(what, figure)| [what.to_string(), figure]).collect();
-            table::print(["", figures.side.as_str()], &rows);
-        }
-        Ok(())
     }
 }

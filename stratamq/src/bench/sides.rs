@@ -79,16 +79,21 @@ impl<T> Side<T> {
     }
 }
 
-/// Prints what came of it. An error if anything was not acknowledged: then the figures are void.
+/// Prints what came of it.
 pub fn report<T>(sides: Vec<Side<T>>, copies: u32, json: bool) -> Outcome {
     let all: Vec<Figures> = sides.into_iter().filter_map(|side| side.figures(copies)).collect();
+    show(&all, json)
+}
+
+/// Prints figures. An error if anything was not acknowledged: then they are void.
+pub fn show(all: &[Figures], json: bool) -> Outcome {
     if json {
-        for figures in &all {
+        for figures in all {
             let line = serde_json::to_string(figures).map_err(|error| Error::cannot("write JSON", error))?;
             say!("{line}");
         }
     } else {
-        print(&all);
+        print(all);
     }
     match all.iter().map(|figures| figures.errors).sum::<u64>() {
         0 => Ok(()),
