@@ -1,5 +1,6 @@
 //! Opening a disk: replaying what the index does not have, cutting a torn tail, finding damage.
 
+mod loss;
 mod replay;
 mod settle;
 
@@ -30,8 +31,8 @@ struct Start<D> {
     last_flags: u32,
     /// What was lost that could be of any ledger.
     lost: Option<&'static str>,
-    /// It is counted in the shelf's state.
-    counted: bool,
+    /// The disk has a note of that.
+    noted: bool,
     /// All segments are scanned: numbers of groups jump where segments were dropped.
     rebuild: bool,
 }
@@ -76,6 +77,7 @@ impl<D: Duty> Shelf<D> {
             },
         };
         let mut start = Start::new(shared, config, nonce, listing, stale)?;
+        start.read_loss()?;
         match usable {
             Some(checkpoint) => match start.replay_from(checkpoint)? {
                 Replayed::Whole => {}
@@ -182,7 +184,7 @@ impl<D: Duty> Start<D> {
             dropped: BTreeSet::new(),
             last_flags: 0,
             lost: stale.then_some("the index does not belong to these segments: one of them is older"),
-            counted: false,
+            noted: false,
             rebuild: false,
         })
     }
@@ -225,6 +227,7 @@ impl<D: Duty> Start<D> {
 
     /// Scans all segments into an empty index.
     fn rebuild(&mut self) -> Result<(), Error> {
+        self.note_loss()?;
         let shelf = &mut self.shelf;
         self.report.index = if self.files.is_empty() { IndexFound::New } else { IndexFound::Rebuilt };
         if !self.files.is_empty() {
@@ -245,7 +248,6 @@ impl<D: Duty> Start<D> {
         let start = Position::new(first, SEGMENT_HEADER as u32);
         shelf.log = LogEnd { next: start, acked: start, last: start, sequence: 0, crc: 0 };
         (self.report.damaged, self.report.scanned, self.report.torn) = Default::default();
-        self.counted = false;
         self.dropped.clear();
         self.rebuild = true;
         match self.replay()? {
@@ -253,17 +255,9 @@ impl<D: Duty> Start<D> {
         }
     }
 
-    /// Before anything is saved that goes beyond what was lost: the next start would not find it again.
-    fn count_loss(&mut self) {
-        if self.lost.is_some() && !self.counted {
-            self.counted = true;
-            self.shelf.shelf_state.damages += 1;
-            self.shelf.shared.catalog.write().shelf = self.shelf.shelf_state;
-        }
-    }
-
     fn finish(mut self) -> Result<(Shelf<D>, StartReport), Error> {
         self.reconcile_files()?;
+        self.note_loss()?;
         let clean = self.last_flags & CLEAN != 0 && self.report.torn.is_none() && self.lost.is_none();
         self.make_durable()?;
         self.shelf.shared.segments.disk().sync_folder().map_err(Error::disk("syncing names"))?;
@@ -278,21 +272,22 @@ impl<D: Duty> Start<D> {
                 "acknowledged data of this disk may be lost: its ledgers are fenced, and nothing is said to be absent, until \
                  they have been repaired"
             );
-            // On top of all that the replay has read: marks of older losses may have caught up with the count.
-            self.counted = false;
-            self.count_loss();
+            // On top of all that the replay has read.
+            shelf.shelf_state.damages += 1;
+            shelf.shared.catalog.write().shelf = shelf.shelf_state;
         }
-        let shelf = &mut self.shelf;
         shelf.prepare()?;
         // Says that all before it counts, and that this start happened.
         match shelf.make_room(shelf.shelf_bytes()) {
             Ok(()) => {
                 shelf.push_shelf();
                 shelf.commit_inner()?;
+                self.loss_is_told()?;
             }
             Err(Error::NoRoom) => tracing::warn!("the disk is full: started without a mark"),
             Err(error) => return Err(error),
         }
+        let shelf = &self.shelf;
         let (boot, sequence, limbo) = (shelf.boot, shelf.log.sequence, shelf.shelf_state.limbo());
         let report = StartReport { boot, sequence, limbo, clean, lost: self.lost, ..self.report };
         Ok((self.shelf, report))

@@ -136,7 +136,7 @@ impl<D: Duty> Start<D> {
         };
         // A rebuild of a large disk must not gather all of it in memory.
         if shelf.flush_due() {
-            self.count_loss();
+            self.note_loss()?;
             self.make_durable()?;
             self.shelf.flush_now()?;
         }

@@ -1,10 +1,12 @@
 //! What a new process finds.
 
-use disk::simulated::{Call, Fault};
+use disk::Disk;
+use disk::simulated::{Call, Fault, Snapshot};
 use protocol::LedgerId;
 use protocol::bookie::{Refusal, Request};
 
 use super::harness::*;
+use crate::position::Position;
 use crate::shelf::{IndexFound, Order};
 
 #[test]
@@ -128,28 +130,51 @@ fn damage_below_the_ack_mark_is_limbo_and_no_end() {
     assert!(limbo >= 4, "{limbo}");
 }
 
+/// A disk with entries of ledger 1 up to 40, of which the index has those up to 39; where its last group is, and what the
+/// segments were when there were half as many.
+fn flushed() -> (Machine, Position, Snapshot) {
+    let mut machine = Machine::new(1);
+    let mut it = machine.start();
+    let mut add = |it: &mut Running, i| assert_eq!(it.ask(add(1, i, 700)), ADDED);
+    (0..20).for_each(|i| add(&mut it, i));
+    let before = machine.device.snapshot();
+    (20..40).for_each(|i| add(&mut it, i));
+    it.shelf.flush_now().unwrap();
+    let last = it.shelf.checkpoint.last;
+    add(&mut it, 40);
+    machine.kill();
+    (machine, last, before)
+}
+
 #[test]
-fn a_loss_is_not_forgotten_by_a_start_that_fails_while_it_makes_the_index_again() {
-    for after in 0..12 {
-        let mut machine = Machine::new(1);
-        let mut it = machine.start();
-        for i in 0..40 {
-            assert_eq!(it.ask(add(1, i, 700)), ADDED);
-        }
-        it.shelf.flush_now().unwrap();
-        let checkpoint = it.shelf.checkpoint.last;
-        assert_eq!(it.ask(add(1, 40, 700)), ADDED);
-        machine.kill();
+fn a_loss_is_not_forgotten_by_a_start_that_ends_anywhere() {
+    let losses: [fn(&Machine, Position, &Snapshot); 3] = [
         // The group that the index says it goes up to.
-        let name = format!("segment-{:010}", checkpoint.segment.0);
-        machine.device.flip_bit_at(&name, u64::from(checkpoint.offset) + 9);
-        machine.device.fail(Call::Sync, after, Fault::Io);
+        |machine, last, _| {
+            let name = format!("segment-{:010}", last.segment.0);
+            machine.device.flip_bit_at(&name, u64::from(last.offset) + 9);
+        },
+        |machine, _, before| machine.device.restore(before),
+        |machine, _, _| {
+            let disk = machine.device.mount();
+            disk.remove("segment-0000000002").and_then(|()| disk.sync_folder()).unwrap();
+        },
+    ];
+    for (lost, calls) in (0..losses.len()).flat_map(|lost| (0..80).map(move |calls| (lost, calls))) {
+        let (mut machine, last, before) = flushed();
+        losses[lost](&machine, last, &before);
+        machine.device.fail(Call::Any, calls, Fault::Power);
         let _ = machine.try_start().map(drop);
         machine.device.heal();
-        machine.kill();
+        machine.device.lose_power();
+        // What the index did not flush may stay all the same: it writes when it likes.
+        if calls % 2 == 0 {
+            machine.index.lose_power(0);
+        }
         let mut it = machine.start();
-        assert!(it.report.limbo, "failed sync {after}: {:?}", it.report);
+        assert!(it.report.limbo, "loss {lost}, power off after {calls} calls: {:?}", it.report);
         assert_eq!(it.ask(read(1, 50)), refused(Refusal::Unknown));
+        assert!(machine.device.files().iter().all(|(name, _)| name != "loss"));
     }
 }
 
