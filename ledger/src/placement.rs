@@ -1,6 +1,7 @@
 //! Which bookies a new ledger is written to. Pure: the list of bookies and a source of random numbers are handed in.
 //!
-//! Bookies that take new ledgers are drawn at random, weighted by their free space. No two members of one write set
+//! Bookies that take new ledgers are drawn at random, weighted by their free space and by how much others write to
+//! them. No two members of one write set
 //! are in the same zone, as long as the zones allow it. A bookie without a zone is a zone of its own.
 
 use std::collections::BTreeSet;
@@ -86,8 +87,10 @@ fn names(bookies: &[&BookieInfo]) -> String {
     format!("{} ({})", bookies.len(), shown.join(", "))
 }
 
-/// A random order in which bookies with more free space tend to come first.
+/// A random order in which bookies with more free space and less to do tend to come first.
 fn shuffled<'a>(bookies: Vec<&'a BookieInfo>, rng: &mut impl Rng) -> Vec<&'a BookieInfo> {
+    let usual = usual_load(&bookies);
+    let weight = |bookie: &BookieInfo| room(bookie) * ease(bookie, usual);
     let mut keyed: Vec<_> = bookies
         .into_iter()
         .map(|bookie| (rng.random_range(f64::EPSILON..1.0).powf(1.0 / weight(bookie)), bookie))
@@ -98,11 +101,28 @@ fn shuffled<'a>(bookies: Vec<&'a BookieInfo>, rng: &mut impl Rng) -> Vec<&'a Boo
 
 /// Free space decides by its share, so that a disk that is nearly full gets little, whatever its size; a bookie that
 /// does not tell counts as half full.
-fn weight(bookie: &BookieInfo) -> f64 {
+fn room(bookie: &BookieInfo) -> f64 {
     match (bookie.free, bookie.total) {
         (Some(free), Some(total)) if total > 0 => (free as f64 / total as f64).clamp(0.02, 1.0),
         _ => 0.5,
     }
+}
+
+/// Loads below this are nothing to be told apart.
+const IDLE: f64 = 4e6;
+
+/// What the bookies that tell take on average, in bytes per second.
+fn usual_load(bookies: &[&BookieInfo]) -> f64 {
+    let loads: Vec<f64> =
+        bookies.iter().filter_map(|b| b.written_per_second).map(|load| load as f64).collect();
+    (loads.iter().sum::<f64>() / loads.len().max(1) as f64).max(IDLE)
+}
+
+/// Load decides by how it compares with the others': one that has the usual load gets half of what an idle one gets,
+/// and none gets less than a tenth, since figures are old and disks are not alike. One that does not tell counts as usual.
+fn ease(bookie: &BookieInfo, usual: f64) -> f64 {
+    let load = bookie.written_per_second.map_or(1.0, |load| load as f64 / usual);
+    (1.0 / (1.0 + load)).max(0.1)
 }
 
 /// Which members may be away, so that every write set keeps an ack quorum.
@@ -209,6 +229,7 @@ mod tests {
             free: None,
             total: None,
             short: false,
+            written_per_second: None,
             http: None,
             draining: false,
             has_cookie: true,
@@ -241,19 +262,65 @@ mod tests {
         Ok(())
     }
 
+    /// How many of 1000 ledgers on one bookie each of them gets.
+    fn shares(bookies: &[BookieInfo]) -> Result<Vec<usize>, Error> {
+        let mut chosen = BTreeMap::new();
+        let mut rng = rng();
+        for _ in 0..1000 {
+            let placement = choose(bookies, Quorums::new(1, 1, 1)?, &BTreeSet::new(), &mut rng)?;
+            *chosen.entry(placement.ensemble[0].clone()).or_insert(0) += 1;
+        }
+        Ok(bookies.iter().map(|bookie| chosen.get(&bookie.id).copied().unwrap_or(0)).collect())
+    }
+
     #[test]
     fn more_free_space_gets_more_ledgers() -> Result<(), Error> {
         let mut bookies = writable(&["", ""]);
         (bookies[0].free, bookies[0].total) = (Some(900), Some(1000));
         (bookies[1].free, bookies[1].total) = (Some(100), Some(1000));
-        let mut chosen = BTreeMap::new();
-        let mut rng = rng();
-        for _ in 0..1000 {
-            let placement = choose(&bookies, Quorums::new(1, 1, 1)?, &BTreeSet::new(), &mut rng)?;
-            *chosen.entry(placement.ensemble[0].clone()).or_insert(0) += 1;
-        }
-        let fuller = chosen.get(&bookies[1].id).copied().unwrap_or(0);
+        let fuller = shares(&bookies)?[1];
         assert!((50..200).contains(&fuller), "the fuller one got {fuller} of 1000");
+        Ok(())
+    }
+
+    #[test]
+    fn more_load_gets_fewer_ledgers_and_never_none() -> Result<(), Error> {
+        let mut bookies = writable(&["", ""]);
+        let mut busier = |loads: [u64; 2]| {
+            bookies.iter_mut().zip(loads).for_each(|(bookie, load)| bookie.written_per_second = Some(load));
+            shares(&bookies).map(|shares| shares[1])
+        };
+        let told = [[20_000_000, 20_000_000], [0, 20_000_000], [10_000_000, 30_000_000], [0, u64::MAX]];
+        let [alike, idle_beside, three_times, endless] = told.map(&mut busier);
+        assert!((450..550).contains(&alike?));
+        assert!((200..300).contains(&idle_beside?));
+        assert!((320..420).contains(&three_times?));
+        assert!((60..300).contains(&endless?));
+        Ok(())
+    }
+
+    #[test]
+    fn a_little_load_is_none_and_one_that_does_not_tell_is_like_the_others() -> Result<(), Error> {
+        let mut bookies = writable(&["", "", ""]);
+        bookies[0].written_per_second = Some(100_000);
+        bookies[1].written_per_second = Some(0);
+        assert!((430..530).contains(&shares(&bookies[..2])?[0]));
+        bookies[0].written_per_second = Some(50_000_000);
+        bookies[1].written_per_second = Some(50_000_000);
+        assert!(shares(&bookies)?.iter().all(|share| (280..390).contains(share)));
+        Ok(())
+    }
+
+    #[test]
+    fn load_does_not_overrule_zones() -> Result<(), Error> {
+        let mut bookies = writable(&["a", "a", "b", "c"]);
+        bookies[2].written_per_second = Some(1 << 40);
+        bookies[3].written_per_second = Some(1 << 40);
+        for seed in 0..100 {
+            let mut rng = SmallRng::seed_from_u64(seed);
+            let placement = choose(&bookies, Quorums::new(3, 3, 2)?, &BTreeSet::new(), &mut rng)?;
+            assert_eq!(zones_of(&bookies, &placement).into_iter().collect::<BTreeSet<_>>().len(), 3);
+        }
         Ok(())
     }
 

@@ -1,6 +1,7 @@
-//! What a bookie tells metadata of itself while it lives: that it is here, whether it takes adds, how full it is.
+//! What a bookie tells metadata of itself while it lives: that it is here, whether it takes adds, how full and how busy it is.
 
 pub(crate) mod draining;
+mod load;
 pub(crate) mod registration;
 pub(crate) mod space;
 

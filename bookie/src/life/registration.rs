@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use metadata::registry::{Registration, RegistrationState};
 use metadata::schema::Published;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::Leaving;
+use super::{Leaving, load};
 use crate::service::Core;
 
 const RETRY: Duration = Duration::from_secs(1);
+/// Everybody who writes reads what is published: the load alone is told so often at most.
+const LOAD_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) async fn keep(core: Arc<Core>) {
     let stay = async {
         let (registration, mut told) = register(&core).await;
         let (mut state, mut room) = (registration.state(), core.room_changed.subscribe());
+        let mut told_at = Instant::now();
         loop {
             let registered = matches!(*state.borrow_and_update(), RegistrationState::Registered { .. });
             core.registered.store(registered, Ordering::Relaxed);
@@ -25,9 +28,10 @@ pub(crate) async fn keep(core: Arc<Core>) {
                 tracing::info!(bookie = %core.id, writable = now.0, "the registration changes");
                 registration.set_writable(now.0);
             }
-            if now.0 != told.0 || differs(&now.1, &told.1) {
+            let loaded = load::differs(now.1.written_per_second, told.1.written_per_second);
+            if now.0 != told.0 || differs(&now.1, &told.1) || loaded && told_at.elapsed() >= LOAD_EVERY {
                 registration.publish(now.1.clone());
-                told = now;
+                (told, told_at) = (now, Instant::now());
             }
             tokio::select! {
                 biased;
@@ -79,6 +83,7 @@ fn published(core: &Core) -> Published {
         free_bytes: core.space.free.load(Ordering::Relaxed),
         total_bytes: core.space.total.load(Ordering::Relaxed),
         short: core.is_short(),
+        written_per_second: Some(core.written_per_second.load(Ordering::Relaxed)),
     }
 }
 

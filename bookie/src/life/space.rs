@@ -1,5 +1,5 @@
-//! Free space: looked at every tick, and more often while there is little. Shelves without room look for some; ledgers go
-//! where there is most.
+//! Free space and load: looked at every tick, and more often while there is little room. Shelves without room look for
+//! some; ledgers go where there is most.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::load::Load;
 use crate::service::{Core, Work};
 
 /// Senders wait for space to come back.
@@ -14,7 +15,7 @@ const SOON: Duration = Duration::from_millis(100);
 
 pub(crate) async fn watch(core: Arc<Core>) {
     let mut room = core.room_changed.subscribe();
-    let mut flushed = (Instant::now(), 0);
+    let (mut flushed, mut load) = ((Instant::now(), 0), Load::new(Instant::now()));
     loop {
         let tick = core.settings.tick;
         let pause = sleep(if core.is_short() { tick.min(SOON) } else { tick });
@@ -25,6 +26,7 @@ pub(crate) async fn watch(core: Arc<Core>) {
         }
         look(&core);
         let written = core.metrics.added_bytes.get();
+        core.written_per_second.store(load.note(Instant::now(), written), Ordering::Relaxed);
         let flush = flushed.0.elapsed() >= core.settings.flush_every && written != flushed.1;
         if flush {
             flushed = (Instant::now(), written);

@@ -89,6 +89,8 @@ pub(crate) struct Core {
     pub space: Space,
     /// A shelf has more room than before, or less.
     pub room_changed: Arc<watch::Sender<()>>,
+    /// Bytes of entries, smoothed.
+    pub written_per_second: AtomicU64,
 }
 
 /// Bytes on all disks, as last seen.

@@ -297,6 +297,7 @@ fn assemble(settings: Settings, ledgers: Ledgers, prepared: Prepared, run: Run) 
         leaving: tokio::sync::watch::Sender::new(life::Leaving::default()),
         space: Default::default(),
         room_changed: room_changed.clone(),
+        written_per_second: Default::default(),
         settings,
     });
     life::space::look(&core);

@@ -43,6 +43,8 @@ pub struct BookieInfo {
     /// Bytes; none when it did not publish any.
     pub free: Option<u64>,
     pub total: Option<u64>,
+    /// Bytes per second that are written to it; none when it does not tell.
+    pub written_per_second: Option<u64>,
     pub http: Option<String>,
     /// It says that its disks are about to be full.
     pub short: bool,
@@ -66,6 +68,7 @@ impl BookieInfo {
             incarnation: None,
             free: None,
             total: None,
+            written_per_second: None,
             http: None,
             short: false,
             draining: false,
@@ -81,6 +84,7 @@ impl BookieInfo {
         self.incarnation = Some(published.incarnation);
         self.http = published.http;
         self.short = published.short;
+        self.written_per_second = published.written_per_second;
         if published.total_bytes > 0 {
             self.free = Some(published.free_bytes);
             self.total = Some(published.total_bytes);

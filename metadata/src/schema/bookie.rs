@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{from_json, to_json};
 use crate::Error;
 
-/// Written at registration, on change, and at intervals for the space. Outlives the bookie's lease, so that a bookie
+/// Written at registration, on change, and now and then for space and load. Outlives the bookie's lease, so that a bookie
 /// that is away keeps its address and zone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
@@ -29,6 +29,9 @@ pub struct Published {
     /// Its disks have no room beyond what is begun there: nothing should come but what is small and must be stored.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub short: bool,
+    /// Bytes of entries that it makes durable per second, smoothed. Releases before this field did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_per_second: Option<u64>,
 }
 
 impl Published {

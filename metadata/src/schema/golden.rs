@@ -177,7 +177,9 @@ fn our_own_values_are_read_and_written() {
         free_bytes: 10,
         total_bytes: 100,
         short: false,
+        written_per_second: None,
     };
+    let loaded = Published { written_per_second: Some(1 << 20), ..published.clone() };
     let owner = Owner { epoch: 7, name: "broker-1".into(), token: u64::MAX };
     let link = Link { ledger: LedgerId(5), epoch: 7, end: Some(99), sparse: None };
     let sparse = Link { end: None, sparse: Some(12), ..link.clone() };
@@ -203,6 +205,7 @@ fn our_own_values_are_read_and_written() {
         count.encode(),
         clock.encode(),
         sparse.encode(),
+        loaded.encode(),
     ];
     let golden: Vec<&str> = OURS.lines().collect();
     assert_eq!(written.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect::<Vec<_>>(), golden);
@@ -220,6 +223,7 @@ fn our_own_values_are_read_and_written() {
     assert_eq!(VirtualBrokers::decode(lines[10]), Ok(count));
     assert_eq!(Clock::decode("bookie-b1:3181", lines[11]), Ok(clock));
     assert_eq!(Link::decode("v", lines[12]), Ok(sparse));
+    assert_eq!(Published::decode(&bookie, lines[13]), Ok(loaded));
     // A field that a later release added is no reason to refuse.
     assert_eq!(Ready::decode("v", br#"{"v":1,"epoch":7,"later":true}"#), Ok(Ready { epoch: 7 }));
 }

@@ -68,6 +68,7 @@ fn as_json(bookie: &BookieInfo) -> serde_json::Value {
         "zone": bookie.zone,
         "free_bytes": bookie.free,
         "total_bytes": bookie.total,
+        "written_per_second": bookie.written_per_second,
         "incarnation": bookie.incarnation,
         "http": bookie.http,
         "cookie": bookie.has_cookie,
@@ -96,10 +97,11 @@ async fn list(given: &Given, cluster: &Cluster) -> Outcome {
                 zone,
                 size(bookie.free),
                 size(bookie.total),
+                size(bookie.written_per_second),
             ]
         })
         .collect();
-    table::print(["bookie", "state", "address", "zone", "free", "total"], &rows);
+    table::print(["bookie", "state", "address", "zone", "free", "total", "written/s"], &rows);
     Ok(())
 }
 
@@ -139,6 +141,7 @@ async fn info(given: &Given, cluster: &Cluster, id: &BookieId) -> Outcome {
         ["zone".into(), bookie.zone.clone()],
         ["free".into(), size(bookie.free)],
         ["total".into(), size(bookie.total)],
+        ["written per second".into(), size(bookie.written_per_second)],
         ["incarnation".into(), or_none(bookie.incarnation.map(|i| i.to_string()))],
         ["http".into(), or_none(bookie.http.clone())],
         ["ledgers".into(), all.to_string()],
