@@ -52,20 +52,7 @@ impl<T> Queue<T> {
 
     /// Waits until there is something; false once the queue is closed.
     pub async fn arrived(&self) -> bool {
-        loop {
-            let arrived = self.arrived.notified();
-            {
-                let state = self.state.lock();
-                if state.closed {
-                    self.arrived.notify_one();
-                    return false;
-                }
-                if !state.items.is_empty() {
-                    return true;
-                }
-            }
-            arrived.await;
-        }
+        self.with_some(|_| ()).await.is_some()
     }
 
     /// Takes all there is, if there is anything and `wanted` agrees.
@@ -81,6 +68,18 @@ impl<T> Queue<T> {
     /// Takes up to `most`, waiting for the first; `None` once the queue is closed. Several may wait: what is left wakes
     /// the next.
     pub async fn take(&self, most: usize) -> Option<VecDeque<T>> {
+        let first = |items: &mut VecDeque<T>| {
+            let rest = items.split_off(most.min(items.len()));
+            if !rest.is_empty() {
+                self.arrived.notify_one();
+            }
+            std::mem::replace(items, rest)
+        };
+        self.with_some(first).await
+    }
+
+    /// Waits until there is something, and does this with it; `None` once the queue is closed.
+    async fn with_some<R>(&self, act: impl FnOnce(&mut VecDeque<T>) -> R) -> Option<R> {
         loop {
             let arrived = self.arrived.notified();
             {
@@ -89,14 +88,8 @@ impl<T> Queue<T> {
                     self.arrived.notify_one();
                     return None;
                 }
-                if state.items.len() > most {
-                    let rest = state.items.split_off(most);
-                    let taken = std::mem::replace(&mut state.items, rest);
-                    self.arrived.notify_one();
-                    return Some(taken);
-                }
                 if !state.items.is_empty() {
-                    return Some(std::mem::take(&mut state.items));
+                    return Some(act(&mut state.items));
                 }
             }
             arrived.await;

@@ -52,7 +52,7 @@ impl<D: Duty> Shelf<D> {
             return Ok(());
         };
         if !record.intact {
-            self.shared.note_damage(ledger, entry);
+            self.shared.note_damage(ledger, entry, here);
             return Ok(());
         }
         let length = record.body.len() as u32;

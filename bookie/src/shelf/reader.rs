@@ -156,7 +156,7 @@ impl Reader {
             }
             found = again;
         }
-        self.shared.note_damage(ledger, found.0);
+        self.shared.note_damage(ledger, found.0, (found.1.segment, found.1.offset));
         Err(if planted::on(Bug::DamagedEntryIsAbsent) { Refusal::NoEntry } else { Refusal::Io })
     }
 
@@ -394,7 +394,6 @@ impl Reader {
             at = walk::after(&group);
             next = Some(at);
         }
-        damaged.iter().for_each(|(ledger, entry)| self.shared.note_damage(*ledger, *entry));
         Ok((damaged, next))
     }
 

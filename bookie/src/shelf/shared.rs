@@ -1,5 +1,6 @@
 //! What the thread that writes and the threads that read have in common.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ struct Damaged {
     entries: Vec<(LedgerId, EntryId)>,
     /// For the shelf, which marks them.
     ledgers: Vec<LedgerId>,
+    /// Where they were when the log was told: a round of checks says nothing that the one before has said.
+    told: BTreeMap<(LedgerId, EntryId), (u32, u32)>,
 }
 
 /// A ledger as readers see it.
@@ -128,10 +131,20 @@ impl Shared {
         Ok([recent, stored].into_iter().flatten().min())
     }
 
-    pub fn note_damage(&self, ledger: LedgerId, entry: EntryId) {
+    /// What is at that place (segment and offset) is not the entry.
+    pub fn note_damage(&self, ledger: LedgerId, entry: EntryId, at: (u32, u32)) {
         let mut damaged = self.damaged.lock();
+        if damaged.told.len() >= MAX_DAMAGED {
+            // Told again, rather than never.
+            damaged.told.clear();
+        }
+        if damaged.told.insert((ledger, entry), at) != Some(at) {
+            tracing::error!(
+                %ledger, %entry, segment = at.0, offset = at.1,
+                "an entry cannot be read: its ledger is in limbo, and repair copies the entry from other bookies"
+            );
+        }
         if damaged.entries.len() < MAX_DAMAGED && !damaged.entries.contains(&(ledger, entry)) {
-            tracing::error!(%ledger, %entry, "an entry cannot be read: it needs repair from other bookies");
             damaged.entries.push((ledger, entry));
         }
         if !damaged.ledgers.contains(&ledger) {

@@ -62,7 +62,6 @@ pub(super) async fn note(core: &Core, shelf: usize, damaged: Damaged) {
         ledgers.entry(ledger).or_default().push(entry);
     }
     for (ledger, entries) in ledgers {
-        tracing::error!(%ledger, ?entries, shelf, "the disk has damaged entries; limbo, and marked for repair");
         core.metrics.damaged.add(entries.len() as u64);
         core.order(shelf, vec![Order::Limbo(ledger)]).await;
         let lacks = entries.iter().map(|entry| (entry.0, entry.0)).collect();

@@ -132,6 +132,8 @@ struct Looked {
     at: Option<Instant>,
     /// What is ours to serve.
     claimed: usize,
+    /// What nobody has, as far as we know: others cannot be said to serve it.
+    free: usize,
 }
 
 /// A virtual broker that is served now.
@@ -224,6 +226,9 @@ impl Broker {
         }
         match looked.at {
             _ if serving > 0 => Ok(format!("serving {serving} virtual brokers")),
+            Some(_) if looked.free > 0 => {
+                Err(format!("{} virtual brokers are claimed by nobody", looked.free))
+            }
             Some(at) if at.elapsed() < STALE => {
                 Ok("standing by: others serve all virtual brokers".to_owned())
             }
@@ -262,7 +267,6 @@ async fn run(shared: Arc<Shared>, all: BTreeSet<u32>) {
     let mut confirm = tokio::time::interval(CONFIRM);
     while !leave.borrow().all {
         look(&shared, &all, &mut mine, &mut outage, &mut tenures).await;
-        shared.looked.lock().claimed = mine.len();
         let again = tokio::time::sleep(LOOK);
         tokio::pin!(again);
         loop {
@@ -311,7 +315,6 @@ async fn look(
         // Without metadata nothing changes hands, and what is served goes on.
         Err(error) => return tracing::warn!(%error, "claims cannot be read; trying again"),
     };
-    shared.looked.lock().at = Some(Instant::now());
     let next = policy::next(all, &now, mine, shared.claims.me(), outage.is_past(at, lease));
     for vb in next.lost {
         let told = shared.leave.send_if_modified(|leave| leave.lost.insert(vb));
@@ -338,6 +341,10 @@ async fn look(
             mine.epoch = Some(one.served.vb.epoch());
         }
     }
+    let me = &shared.claims.me().broker;
+    let others = |vb: &u32| now.get(vb).is_some_and(|standing| standing.claim.broker != *me);
+    let free = all.iter().filter(|vb| !mine.contains_key(vb) && !others(vb)).count();
+    *shared.looked.lock() = Looked { at: Some(Instant::now()), claimed: mine.len(), free };
 }
 
 /// A tenure has ended: its claim goes, so that others may try.
@@ -348,7 +355,10 @@ async fn settle(
 ) {
     let Ok((vb, left)) = ended else { return };
     mine.remove(&vb);
-    shared.looked.lock().claimed = mine.len();
+    {
+        let mut looked = shared.looked.lock();
+        (looked.claimed, looked.free) = (mine.len(), looked.free + 1);
+    }
     shared.leave.send_modify(|leave| leave.lost.retain(|lost| *lost != vb));
     shared.changed.notify_one();
     match left {

@@ -63,8 +63,8 @@ pub fn next(
             // Ours no more because our lease has ended: claimed again if nobody had it meanwhile. Or free.
             None if settled || mine.contains_key(vb) => next.claim.push((*vb, None)),
             None => {}
-            Some(standing) if standing.claim == *me => {}
-            // An earlier process of our name is dead: we have its ports.
+            Some(standing) if standing.claim == *me && mine.contains_key(vb) => {}
+            // An earlier process of our name is dead: we have its ports. Or we could not give our claim up.
             Some(standing) if standing.claim.broker == me.broker && !mine.contains_key(vb) => {
                 next.claim.push((*vb, Some(standing.at)));
             }
@@ -97,8 +97,11 @@ mod tests {
             (3, standing(claim("a:1", 9), 7)),
         ]);
         let mine = BTreeMap::from([(1, Mine::default())]);
-        let next = next(&all, &now, &mine, &me, true);
-        assert_eq!(next, Next { claim: vec![(2, None), (3, Some(Revision(7)))], lost: vec![] });
+        let told = next(&all, &now, &mine, &me, true);
+        assert_eq!(told, Next { claim: vec![(2, None), (3, Some(Revision(7)))], lost: vec![] });
+        // A claim that we failed to give up is nobody else's to take.
+        let told = next(&all, &now, &BTreeMap::new(), &me, true);
+        assert_eq!(told.claim, [(1, Some(Revision(6))), (2, None), (3, Some(Revision(7)))]);
     }
 
     #[test]

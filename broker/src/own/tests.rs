@@ -43,11 +43,15 @@ impl World {
     }
 
     async fn broker(&self, advertise: &str) -> Broker {
+        self.broker_at(advertise, 0).await
+    }
+
+    async fn broker_at(&self, advertise: &str, base_port: u16) -> Broker {
         let settings = Settings {
             cluster: "C".into(),
             vbs: self.vbs,
             host: "127.0.0.1".into(),
-            base_port: 0,
+            base_port,
             advertise: advertise.into(),
             rules: "10.0.0.0/8=inside".parse().unwrap(),
             store_host: Ipv4Addr::LOCALHOST.into(),
@@ -116,6 +120,27 @@ async fn an_owner_and_a_standby_are_ready_and_one_that_stops_is_not() {
     first.stop().await;
     assert_eq!(first.readiness(), Err("stopping".to_owned()));
     assert_eq!((first.http("/ready").status, first.http("/nothing").status), (503, 404));
+}
+
+#[tokio::test]
+async fn a_broker_that_cannot_serve_what_it_claims_is_never_ready() {
+    let world = World::new(1).await;
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let broker = world.broker_at("127.0.0.1", taken.local_addr().unwrap().port()).await;
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_millis(1500) {
+        assert!(broker.readiness().is_err(), "{:?} after {:?}", broker.readiness(), since.elapsed());
+        sleep(Duration::from_millis(1)).await;
+    }
+    drop(taken);
+    ready(&broker, 1).await;
+    timeout(SOON, async {
+        while broker.readiness().is_err() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]

@@ -117,24 +117,18 @@ impl Keeper {
                 }
                 () = sleep_until(tick) => None,
             };
-            let done = match order {
+            match order {
                 Some(Order::Withdraw(done)) => {
                     self.withdraw().await;
                     let _ = done.send(());
                     return;
                 }
-                Some(Order::Switch { writable }) => {
-                    self.writable = writable;
-                    self.register().await
-                }
-                Some(Order::Publish(published)) => {
-                    self.published = *published;
-                    self.publish().await
-                }
-                // Puts back what is not there.
-                None => self.register().await,
-            };
-            let state = match done {
+                Some(Order::Switch { writable }) => self.writable = writable,
+                Some(Order::Publish(published)) => self.published = *published,
+                None => {}
+            }
+            // All of it, whatever was ordered: what is not there is put back, and only then it is registered.
+            let state = match self.register().await {
                 Ok(()) => RegistrationState::Registered { writable: self.writable },
                 Err(error) => {
                     tracing::warn!(bookie = %self.bookie, %error, "the registration is not as it should be; trying again");

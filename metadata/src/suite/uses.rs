@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Mood, Subject, Unsure, done, leases::gone};
 use crate::cluster::{self, Format};
 use crate::ledgers::{Swapped, Updated};
-use crate::registry::{self, Registration, Standing};
+use crate::registry::{self, Registration, RegistrationState, Standing};
 use crate::schema::{Cookie, LedgerMetadata, Published, Segment, State, check_transition};
 use crate::{Error, Ledgers, Scope, Store, Txn, election};
 
@@ -167,9 +167,33 @@ async fn a_bookie_is_registered_while_it_lives(subject: &Subject, scope: &Scope)
         assert!(start.elapsed() < subject.ttl * 2 + subject.late, "it does not come back");
         sleep(subject.ttl / 20).await;
     }
+    another_of_the_name_is_noticed(subject, scope, &registration, &says).await?;
     registration.withdraw().await;
     gone(store, &scope.readonly(&id), subject.ttl + subject.late).await?;
     assert_eq!(registry::bookies(&**store, scope).await?.len(), 1, "its cookie and what it published stay");
+    Ok(())
+}
+
+/// Another process has taken its key: it is not registered, whatever else it can still write.
+async fn another_of_the_name_is_noticed(
+    subject: &Subject,
+    scope: &Scope,
+    registration: &Registration,
+    says: &Published,
+) -> Result<(), Error> {
+    let (store, key) = (&subject.store, scope.readonly(&bookie("a")));
+    let lease = store.grant(subject.ttl * 100).await?;
+    done(store, Txn::default().put_leased(&key, "", lease)).await?;
+    let mut state = registration.state();
+    let registered = |state: &RegistrationState| matches!(state, RegistrationState::Registered { .. });
+    timeout(subject.ttl * 2, state.wait_for(|state| !registered(state))).await.expect("it is noticed").ok();
+    for free_bytes in 0..5 {
+        registration.publish(Published { free_bytes, total_bytes: 9, ..says.clone() });
+        sleep(subject.ttl / 20).await;
+        assert!(!registered(&state.borrow()), "publishing something is no registration");
+    }
+    store.revoke(lease).await?;
+    timeout(subject.ttl * 2, state.wait_for(registered)).await.expect("it registers again").ok();
     Ok(())
 }
 

@@ -174,7 +174,7 @@ impl<D: Duty> Start<D> {
         let Some(header) = Header::of(&record.body) else { return Ok(None) };
         let (ledger, entry) = (header.ledger, header.entry);
         if !record.intact {
-            self.shelf.shared.note_damage(ledger, entry);
+            self.shelf.shared.note_damage(ledger, entry, (file.id.0, record.offset));
         }
         let facts = self.shelf.facts(ledger)?;
         if facts.is_none() {
