@@ -54,6 +54,8 @@ struct Member {
     volume: Volume,
     disk: Uuid,
     is_new: bool,
+    /// A bookie has served from it.
+    is_used: bool,
     doubtful: bool,
 }
 
@@ -106,7 +108,7 @@ async fn prepare(
         tracing::warn!(bookie = %id, "{suspicion}; serving in limbo until what should be here is here again");
     }
     let names: Vec<String> = volumes.iter().map(|volume| volume.name.clone()).collect();
-    let members = members(volumes, &verdict, rng);
+    let members = members(volumes, &found, &verdict, rng);
     let hold = Hold {
         id: id.clone(),
         cluster: known.cluster.clone(),
@@ -188,13 +190,21 @@ fn look(volumes: &[Volume]) -> Result<Vec<Found>, Error> {
     Ok(found)
 }
 
-fn members(volumes: Vec<Volume>, verdict: &Verdict, rng: &mut StdRng) -> Vec<Member> {
+fn members(volumes: Vec<Volume>, found: &[Found], verdict: &Verdict, rng: &mut StdRng) -> Vec<Member> {
     let mut members = Vec::new();
     for (folder, volume) in volumes.into_iter().enumerate() {
         let known = verdict.disks.get(folder).copied().flatten();
         let new = uuid::Builder::from_random_bytes(rng.random()).into_uuid();
+        let is_used =
+            found.get(folder).and_then(|found| found.identity.as_ref()).is_some_and(|i| i.epoch > 0);
         let doubtful = verdict.is_stale(folder) || (known.is_none() && verdict.lost_something());
-        members.push(Member { volume, disk: known.unwrap_or(new), is_new: known.is_none(), doubtful });
+        members.push(Member {
+            volume,
+            disk: known.unwrap_or(new),
+            is_new: known.is_none(),
+            is_used,
+            doubtful,
+        });
     }
     members
 }
@@ -216,7 +226,13 @@ fn open(member: Member, settings: &Settings, disks: usize, nonce: u64) -> Result
     let Volume { name, disk, index } = member.volume;
     let (shelf, report) = Shelf::open(disk.clone(), index, config, nonce)?;
     tell(&name, &report);
-    Ok(Opened { shelf, disk, doubtful: member.doubtful || report.limbo, in_limbo: report.limbo })
+    // Each start leaves a mark in the log, before the disk says that it was used.
+    let emptied = member.is_used && report.begins_anew();
+    if emptied {
+        tracing::error!(folder = name, "nothing is left of what was written to this disk: limbo");
+    }
+    let doubtful = member.doubtful || report.limbo || emptied;
+    Ok(Opened { shelf, disk, doubtful, in_limbo: report.limbo })
 }
 
 fn tell(name: &str, report: &StartReport) {

@@ -29,6 +29,13 @@ pub struct StartReport {
     pub lost: Option<&'static str>,
 }
 
+impl StartReport {
+    /// No group of an earlier start was found.
+    pub fn begins_anew(&self) -> bool {
+        self.sequence <= 1
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IndexFound {
     /// It goes with the segments.

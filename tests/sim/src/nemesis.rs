@@ -347,7 +347,9 @@ impl Nemesis {
             if platter.device.written(&name) > before + 4096 && node.has(&platter) {
                 node.stop(&world, Ending::Kill);
                 match fault {
-                    Fault::LostWrite => platter.device.lose_writes(&name, place, 512),
+                    Fault::LostWrite => {
+                        platter.device.lose_writes(&name, place, (before - place).min(512) as usize);
+                    }
                     _ => platter.device.flip_bit_at(&name, place),
                 }
                 world.damaged(&platter);

@@ -1,5 +1,6 @@
 //! Data that is gone: noticed, and answered with "I cannot tell".
 
+use disk::Disk;
 use protocol::bookie::{AddOptions, Refusal};
 use tokio::time::{Duration, Instant};
 
@@ -288,5 +289,20 @@ async fn after_a_loss_no_ledger_waits_for_what_metadata_says_of_others() -> Resu
     let reads = (100..140).map(|ledger| read_request(ledger, 0)).collect();
     assert_eq!(ask_all(&bookie, reads).await, vec![refused(Refusal::NoLedger); 40]);
     assert!(since.elapsed() < Duration::from_millis(200), "{:?}", since.elapsed());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_of_which_only_the_identity_is_left_denies_nothing() -> Result<(), Error> {
+    let mut world = World::new().await;
+    served(&mut world).await?;
+    let disk = world.drives[0].device.mount();
+    for (name, _) in world.drives[0].device.files().into_iter().filter(|(name, _)| name != "identity") {
+        disk.remove(&name).map_err(Error::disk("removing a file"))?;
+    }
+    world.drives[0].index.wipe();
+    let bookie = world.start().await?;
+    assert_eq!(read(&bookie, 7, 0).await, refused(Refusal::Unknown));
+    assert_eq!(add(&bookie, 8, 1).await, refused(Refusal::Fenced));
     Ok(())
 }

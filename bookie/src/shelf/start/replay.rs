@@ -15,11 +15,12 @@ impl<D: Duty> Start<D> {
             let here = Position::new(file.id, found.offset);
             let expected = found.header.sequence == self.shelf.log.sequence + 1
                 && found.header.previous == self.shelf.log.crc;
-            let begins = self.rebuild && self.shelf.log.sequence == 0;
             let dropped = file.id.0 > at.segment.0 + 1;
+            // What a rebuild begins with may have any number, but stands where a segment's first group does.
+            let goes_on = self.rebuild && if self.shelf.log.sequence == 0 { here == at } else { dropped };
             let content = walk::content(&file, &found).map_err(Error::disk("reading a segment"))?;
             let sound = content.complete && (content.intact() || self.acked_beyond(&file, &found, here)?);
-            if sound && (expected || begins || dropped && self.rebuild) {
+            if sound && (expected || goes_on) {
                 self.apply_group(&file, &found, &content.records)?;
                 continue;
             }

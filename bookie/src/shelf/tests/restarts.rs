@@ -135,7 +135,7 @@ fn damage_below_the_ack_mark_is_limbo_and_no_end() {
 fn flushed() -> (Machine, Position, Snapshot) {
     let mut machine = Machine::new(1);
     let mut it = machine.start();
-    let mut add = |it: &mut Running, i| assert_eq!(it.ask(add(1, i, 700)), ADDED);
+    let add = |it: &mut Running, i| assert_eq!(it.ask(add(1, i, 700)), ADDED);
     (0..20).for_each(|i| add(&mut it, i));
     let before = machine.device.snapshot();
     (20..40).for_each(|i| add(&mut it, i));
@@ -144,6 +144,21 @@ fn flushed() -> (Machine, Position, Snapshot) {
     add(&mut it, 40);
     machine.kill();
     (machine, last, before)
+}
+
+#[test]
+fn without_an_index_the_first_group_is_missed_too() {
+    let mut machine = Machine::new(1);
+    let mut it = machine.start();
+    for i in 0..5 {
+        assert_eq!(it.ask(add(1, i, 700)), ADDED);
+    }
+    machine.kill();
+    machine.index.wipe();
+    machine.device.lose_writes("segment-0000000001", 512, 512);
+    let mut it = machine.start();
+    assert!(it.report.limbo, "{:?}", it.report);
+    assert_eq!(it.ask(read(1, 9)), refused(Refusal::Unknown));
 }
 
 #[test]
