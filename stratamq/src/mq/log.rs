@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use client::{Client, Settings};
 use protocol::body::log::{Held, Holder, LogLink, LogLinks};
 use serde_json::json;
 
@@ -13,6 +14,7 @@ use crate::error::{Error, Outcome};
 use crate::output::say;
 use crate::table;
 
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Of those who hold a link people are shown so many.
 const SHOWN: usize = 4;
 
@@ -68,7 +70,9 @@ async fn ask_owner(at: &Where, number: u32) -> Outcome<LogLinks> {
     let nobody =
         || Error::Failed(format!("nobody serves {name}, as far as the name servers at {} know", at.namesrv));
     let address = masters.get(&name).ok_or_else(nobody)?;
-    let told = admin.log(address).await;
+    // It looks through its index, and rests often.
+    let patient = Settings { name_servers: at.namesrv.clone(), timeout: PATIENCE, ..Settings::default() };
+    let told = Client::with(patient).map_err(failed)?.admin().log(address).await;
     told.map_err(|why| Error::cannot(format!("ask {name} at {address} what holds its log"), why))
 }
 
