@@ -105,7 +105,8 @@ fn parts(entry: &Entry, needed: &[(u64, u32)]) -> Result<Vec<Range<usize>>, ledg
     }
     let corrupt = |why: String| ledger::Error::Corrupt(why);
     let contents = Contents::decode(base, &entry.body).map_err(|why| corrupt(why.to_string()))?;
-    let mut parts = vec![0..PREAMBLE_LEN];
+    let mut parts = Vec::with_capacity(messages.len() + 2);
+    parts.push(0..PREAMBLE_LEN);
     let mut rows = contents.rows.iter();
     for (position, len) in messages {
         let row = rows.find(|row| row.position == *position && row.len == *len);

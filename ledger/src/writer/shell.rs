@@ -208,7 +208,7 @@ impl LedgerWriter {
         self.driver.with(|single, _| {
             let writer = &single.writer;
             let last = EntryId(writer.next_entry().0 - 1);
-            let written = End { last, length: writer.length() as i64 };
+            let written = End { last, length: writer.length() };
             (written, writer.acknowledged(), writer.missing())
         })
     }
