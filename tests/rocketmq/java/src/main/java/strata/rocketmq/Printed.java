@@ -35,6 +35,9 @@ final class Printed {
         {"[ \\t]+", " "},
         // Depends on whether the group's first pull of its retry topic had ended when its member left.
         {"(?m)^%RETRY%IdleGroup broker-0 .*$", ""},
+        // Is there, and counted below, if a reader of the tools lived until its first heartbeat.
+        {"(?m)^%RETRY%TOOLS_CONSUMER$", ""},
+        {"(name server\\[NAMESRV\\] OK, )[1-9]\\d*", "$1N"},
         // Apache counts what came within a day only after a while.
         {"(?m)( \\d+ N\\.N N\\.N) \\d+ \\d+$", "$1 N N"},
     };
