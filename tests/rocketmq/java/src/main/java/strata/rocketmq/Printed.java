@@ -34,7 +34,7 @@ final class Printed {
         {"(CODE: \\d+) .*", "$1"},
         {"[ \\t]+", " "},
         // Depends on whether the group's first pull of its retry topic had ended when its member left.
-        {"(?m)^%RETRY%IdleGroup broker-0 .*$", ""},
+        {"(?m)^%RETRY%IdleGroup broker-\\d .*$", ""},
         // Is there, and counted below, if a reader of the tools lived until its first heartbeat.
         {"(?m)^%RETRY%TOOLS_CONSUMER$", ""},
         {"(name server\\[NAMESRV\\] OK, )[1-9]\\d*", "$1N"},
