@@ -44,7 +44,8 @@ final class GoldenTraffic {
         // The member commits its place in the retry topic when the first pull of that has ended.
         Check.eventually(60, () -> {
             var queues = world.admin().examineConsumeStats(GROUP).getOffsetTable().keySet();
-            boolean committed = queues.stream().anyMatch(queue -> queue.getTopic().startsWith("%RETRY%"));
+            boolean committed = queues.stream().anyMatch(queue -> queue.getTopic().startsWith("%RETRY%")
+                && queue.getBrokerName().equals(target.brokerName()));
             return committed ? null : "nothing is committed in the retry topic of " + GROUP;
         });
         Map<String, String> names = new LinkedHashMap<>();

@@ -34,7 +34,7 @@ final class Printed {
         {"(CODE: \\d+) .*", "$1"},
         {"[ \\t]+", " "},
         // Depends on whether the group's first pull of its retry topic had ended when its member left.
-        {"(?m)^%RETRY%IdleGroup broker-\\d .*$", ""},
+        {"(?m)^%RETRY%(IdleGroup broker-\\d|GoldenGroup broker-1) .*$", ""},
         // Is there, and counted below, if a reader of the tools lived until its first heartbeat.
         {"(?m)^%RETRY%TOOLS_CONSUMER$", ""},
         {"(name server\\[NAMESRV\\] OK, )[1-9]\\d*", "$1N"},
