@@ -18,9 +18,10 @@ const LOAD_EVERY: Duration = Duration::from_secs(10);
 pub(crate) async fn keep(core: Arc<Core>) {
     let stay = async {
         let (registration, mut told) = register(&core).await;
-        let (mut state, mut room) = (registration.state(), core.room_changed.subscribe());
+        let mut state = registration.state();
         let mut told_at = Instant::now();
         loop {
+            let room = core.room_changed.notified();
             let registered = matches!(*state.borrow_and_update(), RegistrationState::Registered { .. });
             core.registered.store(registered, Ordering::Relaxed);
             let now = (core.is_writable(), published(&core));
@@ -37,7 +38,7 @@ pub(crate) async fn keep(core: Arc<Core>) {
                 biased;
                 () = asked_to_leave(&core) => return registration,
                 _ = state.changed() => {}
-                Ok(()) = room.changed() => {}
+                () = room => {}
                 () = sleep(core.settings.tick) => {}
             }
         }

@@ -14,14 +14,14 @@ use crate::service::{Core, Work};
 const SOON: Duration = Duration::from_millis(100);
 
 pub(crate) async fn watch(core: Arc<Core>) {
-    let mut room = core.room_changed.subscribe();
     let (mut flushed, mut load) = ((Instant::now(), 0), Load::new(Instant::now()));
     loop {
+        let room = core.room_changed.notified();
         let tick = core.settings.tick;
         let pause = sleep(if core.is_short() { tick.min(SOON) } else { tick });
         tokio::select! {
             biased;
-            Ok(()) = room.changed() => {}
+            () = room => {}
             () = pause => {}
         }
         look(&core);

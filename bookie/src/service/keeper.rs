@@ -8,7 +8,7 @@ use std::time::Duration;
 use net::gather;
 use protocol::LedgerId;
 use protocol::bookie::{Refusal, Request};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::admission::Admission;
@@ -62,7 +62,7 @@ pub struct Around {
     /// Whether there is room for the next segment too.
     pub plenty: Arc<AtomicBool>,
     /// Told when one of the two has changed.
-    pub room_changed: Arc<watch::Sender<()>>,
+    pub room_changed: Arc<Notify>,
     /// While set, data of any ledger may be lost: unknown ledgers take no adds.
     pub limbo_all: Arc<AtomicBool>,
     /// How many bytes may wait for metadata: a part of what may be in flight, so that others go on meanwhile.
@@ -223,7 +223,7 @@ impl Keeper {
         let differs = |flag: &AtomicBool, now| flag.swap(now, Ordering::Relaxed) != now;
         let writable = differs(&around.writable, room != Room::ReadOnly);
         if differs(&around.plenty, room == Room::Plenty) || writable {
-            around.room_changed.send_replace(());
+            around.room_changed.notify_waiters();
         }
     }
 

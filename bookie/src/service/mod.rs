@@ -36,7 +36,7 @@ use net::{Pressure, ReplyTo, Service};
 use parking_lot::Mutex;
 use protocol::BookieId;
 use protocol::bookie::Request;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 pub use alarm::Reason;
 pub use lanes::Run;
@@ -87,8 +87,8 @@ pub(crate) struct Core {
     pub registered: AtomicBool,
     pub leaving: watch::Sender<Leaving>,
     pub space: Space,
-    /// A shelf has more room than before, or less.
-    pub room_changed: Arc<watch::Sender<()>>,
+    /// A shelf has more room than before, or less. (No `watch`: that wakes those who wait for it in any order.)
+    pub room_changed: Arc<Notify>,
     /// Bytes of entries, smoothed.
     pub written_per_second: AtomicU64,
 }

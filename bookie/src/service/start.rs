@@ -8,7 +8,7 @@ use metadata::Ledgers;
 use metadata::schema::Cookie;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
 use super::admission;
@@ -280,7 +280,7 @@ fn assemble(settings: Settings, ledgers: Ledgers, prepared: Prepared, run: Run) 
     let handles: Vec<ShelfHandle> =
         shelves.iter().map(|shelf| handle(shelf, &budgets, shelves.len(), &metrics)).collect();
     let readers = shelves.iter().map(|opened| opened.shelf.reader()).collect();
-    let room_changed = Arc::<watch::Sender<()>>::default();
+    let room_changed = Arc::<Notify>::default();
     let around = |number: usize, handle: &ShelfHandle| Around {
         number,
         reads: handle.reads.clone(),

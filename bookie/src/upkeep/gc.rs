@@ -20,14 +20,14 @@ const AT_ONCE: usize = 10_000;
 const HASTE: u32 = 10;
 
 pub(super) async fn run(core: &Core) {
-    let mut room = core.room_changed.subscribe();
     let mut last = Instant::now();
     loop {
+        let room = core.room_changed.notified();
         let every = core.settings.gc_every;
         let due = last + if core.is_short() { every / HASTE } else { every };
         tokio::select! {
             biased;
-            Ok(()) = room.changed() => continue,
+            () = room => continue,
             () = sleep_until(due) => last = Instant::now(),
         }
         match collect(core).await {
