@@ -459,6 +459,7 @@ async fn a_log_says_that_disks_run_full_and_goes_on_when_they_have_room() {
     let directory = metadata::registry::follow(store, scope).await.expect("follows");
     let log = logs(&model, suite::limits()).following(directory).open(&name()).await.expect("opens");
     fill(&log, 0, 20).await;
+    log.roll().await.expect("rolls");
     model.say_short(0, true);
     sleep(Duration::from_secs(60)).await;
     assert_eq!(log.progress().borrow().health, Health::Good, "two of three are enough");
@@ -466,6 +467,11 @@ async fn a_log_says_that_disks_run_full_and_goes_on_when_they_have_room() {
     health(&log, |h| matches!(h, Health::Short(why) if why.contains("disk full") && why.contains("b1")))
         .await;
     fill(&log, 20, 20).await;
+    let thinned = log.thin(Position::START, &|_| Ok(Vec::new())).await;
+    assert!(
+        matches!(thinned, Err(Error::Unavailable(why)) if why.contains("disk full")),
+        "what is left is for others"
+    );
     for n in [0, 1] {
         model.bookies.set(n, Mood::RefusingAdds(Refusal::ReadOnly));
         model.register(n, Standing::Readonly);

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{ChainLog, StoredLink, metadata_of, target_of};
 use crate::error::Error;
-use crate::log::{Keep, Position, sparse};
+use crate::log::{Health, Keep, Position, sparse};
 use crate::quorum::Members;
 use crate::writer::{End, LedgerWriter, Plan};
 
@@ -25,6 +25,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 impl ChainLog {
     pub(super) async fn thin_link(&self, base: Position, keep: &Keep) -> Result<bool, Error> {
         let Some(old) = self.closed_link(base) else { return Ok(false) };
+        self.is_well()?;
         let placement = self.cluster.place(self.settings.quorums, &Default::default()).await?;
         if placement.absent != Members::NONE {
             return Err(Error::Unavailable("a bookie is absent: links are copied when it is back".into()));
@@ -42,6 +43,15 @@ impl ChainLog {
                 .unwrap_or_else(|error| tracing::info!(ledger = %copy.id, %error, "a copy is left behind"));
         }
         swapped
+    }
+
+    /// A copy takes room that others need while disks run full, and bookies that others need while some are away.
+    fn is_well(&self) -> Result<(), Error> {
+        self.ended()?;
+        match &self.progress.borrow().health {
+            Health::Good => Ok(()),
+            unwell => Err(unfinished(format_args!("the log is not well: {unwell:?}"))),
+        }
     }
 
     /// A link that is not the last.
@@ -62,7 +72,7 @@ impl ChainLog {
         let (mut from, end) = (old.link.base, old.link.end.unwrap_or(old.link.base));
         let mut bytes = 0;
         while from < end {
-            self.ended()?;
+            self.is_well()?;
             let began = Instant::now();
             let read = match self.readers.read(self, from, CHUNK).await {
                 Err(Error::Trimmed { first, .. }) if first > from => {
