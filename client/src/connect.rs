@@ -17,10 +17,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::callbacks::Callbacks;
-use crate::consumer::{PullConsumer, PushBuilder};
+use crate::consumer::{PullConsumer, PushBuilder, about};
 use crate::routes::{Route, Routes};
 use crate::transaction::{Decision, TransactionProducer};
-use crate::{Admin, Error, Outcome, Producer, Received};
+use crate::{Admin, Error, Outcome, Producer, Queue, Received};
 
 /// The topic whose settings topics get that are made by their first message.
 pub(crate) const DEFAULT_TOPIC: &str = "TBW102";
@@ -85,6 +85,11 @@ const LACKING: Duration = Duration::from_secs(1);
 const OTHER: Duration = Duration::from_millis(700);
 /// Somebody who fails again and again asks for a route this often.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// A broker that is at work answers a small question in this time.
+const ALIVE: Duration = Duration::from_secs(1);
+/// All who wait for one broker ask together, this often.
+const CHECK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Tells clients of one process apart.
 static CLIENTS: AtomicU32 = AtomicU32::new(0);
@@ -263,6 +268,20 @@ impl Shared {
         {
             tracing::debug!("no new route of {topic}: {error}");
         }
+    }
+
+    /// Whether the broker of a queue answers, as far as is known: a held pull says nothing of it. If it does not, it is
+    /// looked for elsewhere.
+    pub async fn answers(&self, queue: &Queue) -> bool {
+        let Some(address) = self.routes.any(&queue.broker) else { return true };
+        if !self.routes.may_ask(&address, Instant::now(), CHECK_AGAIN) {
+            return true;
+        }
+        let asked = self.net.ask(&address, about(request::GET_MAX_OFFSET, queue), ALIVE).await;
+        if asked.is_err() {
+            self.suspect(&queue.topic).await;
+        }
+        asked.is_ok()
     }
 
     /// Asks a broker by its name. If it is not where it was, it is looked for, and asked again if nothing had left.

@@ -72,7 +72,7 @@ struct Known {
     topics: BTreeMap<String, Arc<Route>>,
     /// By what was heard last, whatever topic it was about: a broker that has moved has moved for all of them.
     brokers: BTreeMap<String, BTreeMap<i64, String>>,
-    /// When a topic's route was asked for.
+    /// When a topic's route was asked for, or whether somebody at an address answers.
     asked: BTreeMap<String, Instant>,
     /// Topics whose routes lack a broker that they had, and since when.
     lacking: BTreeMap<String, Instant>,
@@ -115,13 +115,13 @@ impl Routes {
         self.0.read().topics.keys().cloned().collect()
     }
 
-    /// Whether a topic's route was not asked for in the last `while_ago`: then it counts as asked for now.
-    pub fn may_ask(&self, topic: &str, now: Instant, while_ago: Duration) -> bool {
+    /// Whether nobody has asked about a topic or an address in the last `while_ago`: then it counts as asked now.
+    pub fn may_ask(&self, what: &str, now: Instant, while_ago: Duration) -> bool {
         let mut known = self.0.write();
-        if known.asked.get(topic).is_some_and(|asked| now.saturating_duration_since(*asked) < while_ago) {
+        if known.asked.get(what).is_some_and(|asked| now.saturating_duration_since(*asked) < while_ago) {
             return false;
         }
-        known.asked.insert(topic.to_owned(), now);
+        known.asked.insert(what.to_owned(), now);
         true
     }
 

@@ -115,6 +115,29 @@ async fn a_push_consumer_gets_all_commits_and_leaves() -> Outcome {
 }
 
 #[tokio::test]
+async fn a_broker_that_answers_nothing_is_looked_for_elsewhere() -> Outcome {
+    let (toy, _server, _listening, address) = toy::start().await;
+    let (_other, _server2, _listening2, elsewhere) = toy::start().await;
+    let seen = Arc::new(AtomicUsize::new(0));
+    let heard = seen.clone();
+    let consumer = member(&Client::new(&address)?)
+        .start(move |messages| {
+            heard.fetch_add(messages.len(), Ordering::Relaxed);
+            async { Consumed::Done }
+        })
+        .await?;
+    send_numbers(&Client::new(&address)?.producer("p"), 0..10).await?;
+    until(SOON, || seen.load(Ordering::Relaxed) == 10).await;
+    toy.state.lock().deaf = true;
+    toy.lead_to(&elsewhere);
+    send_numbers(&Client::new(&elsewhere)?.producer("p"), 0..20).await?;
+    // Sooner than routes are asked for again without a reason.
+    until(6, || seen.load(Ordering::Relaxed) == 20).await;
+    drop(consumer);
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_not_done_comes_again() -> Outcome {
     let (_toy, _server, _listening, address) = toy::start().await;
     let client = Client::new(&address)?;

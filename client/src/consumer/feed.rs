@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use protocol::body::heartbeat::Subscription;
 use protocol::remoting::header::{Pull, Suspend};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::group::{Group, Info, Mode, TRUST};
 use super::hand;
@@ -19,6 +19,8 @@ use crate::{Outcome, Queue};
 
 /// A broker holds a pull for so long while there is nothing.
 const HOLD: Duration = Duration::from_secs(15);
+/// After so long without an answer it is asked whether the broker is there; then after twice as long.
+const QUIET: Duration = Duration::from_secs(2);
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 const AT_ONCE: i32 = 32;
@@ -242,6 +244,8 @@ impl Feed {
         self.pulled_at.store(now_ms(), Ordering::Relaxed);
         let routes = &group.client.shared.routes;
         let asked = routes.any(&self.queue.broker);
+        let mut quiet = QUIET;
+        let mut check = Instant::now() + quiet;
         let mut pulling =
             std::pin::pin!(pull::pull_once(&group.client, &self.queue, &self.subscription, &request, HOLD));
         loop {
@@ -254,6 +258,11 @@ impl Feed {
                     if moved || self.is_stopped() || self.state.lock().seek.is_some() {
                         return Ok(None);
                     }
+                }
+                () = sleep_until(check) => {
+                    let answers = group.client.shared.answers(&self.queue).await;
+                    quiet = if answers { quiet * 2 } else { QUIET / 4 };
+                    check = Instant::now() + quiet;
                 }
             }
         }

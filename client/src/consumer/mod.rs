@@ -16,6 +16,7 @@ mod push;
 mod share;
 
 pub(crate) use group::Group;
+pub(crate) use pull::about;
 pub use pull::{Counted, PullConsumer, Pulled};
 pub use push::{PushBuilder, PushConsumer};
 

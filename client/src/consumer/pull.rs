@@ -193,7 +193,7 @@ async fn ask(client: &Client, queue: &Queue, request: Command) -> Outcome<Comman
     client.shared.ask_broker(&queue.broker, &queue.topic, request).await
 }
 
-fn about(code: i32, queue: &Queue) -> Command {
+pub(crate) fn about(code: i32, queue: &Queue) -> Command {
     let mut request = Command::request(code);
     request.fields.push_text("topic", &queue.topic);
     request.fields.push("queueId", queue.id);

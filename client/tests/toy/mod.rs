@@ -31,6 +31,8 @@ pub struct State {
     /// The next sends are answered so.
     pub refuse: Vec<i32>,
     pub sends: usize,
+    /// As a broker it answers nothing, and its connections stay: it is paused.
+    pub deaf: bool,
     pub asked_by: Option<Arc<Connection>>,
 }
 
@@ -49,6 +51,11 @@ pub async fn start() -> (Arc<Toy>, Server, Listening, String) {
 }
 
 impl Toy {
+    /// As a name server it says that its broker is there now.
+    pub fn lead_to(&self, address: &str) {
+        *self.address.lock() = address.to_owned();
+    }
+
     pub fn committed(&self, group: &str, queue: i32) -> Option<i64> {
         self.state.lock().offsets.get(&(group.into(), "t".into(), queue)).copied()
     }
@@ -263,6 +270,9 @@ impl State {
 
 impl Handler for Toy {
     fn request(&self, from: &Arc<Connection>, request: Command) {
+        if self.state.lock().deaf && request.code != request::GET_ROUTEINFO_BY_TOPIC {
+            return;
+        }
         let reply = match request.code {
             request::GET_ROUTEINFO_BY_TOPIC => match self.route(request.fields.get("topic").unwrap()) {
                 Some(route) => request.reply(0).body(json::write(&route)),
