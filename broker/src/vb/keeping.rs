@@ -28,15 +28,26 @@ const LINK_BYTES: u64 = 64 << 20;
 /// All that is kept is in this many runs at least; and no run covers more of the log than that.
 const RUNS: i64 = 16;
 const MAX_SPAN: u64 = 4 << 30;
+/// A virtual broker that stores nothing looks this often whether it keeps more than it should.
+const IDLE: Duration = Duration::from_secs(60);
 /// After a failure that may pass.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// Queues with messages that are needed however old they are, and the first of these in each.
+type Needed = BTreeMap<(TopicId, u16), u64>;
 
 /// Takes checkpoints until the virtual broker is over.
 pub(super) async fn keep(vb: Weak<Vb>, needs: Arc<Needs>, after: Duration) {
     loop {
-        needs.checkpoint.notified().await;
-        let _ = timeout(after, needs.checkpoint_now.notified()).await;
+        let idle = timeout(IDLE, needs.checkpoint.notified()).await.is_err();
+        if !idle {
+            let _ = timeout(after, needs.checkpoint_now.notified()).await;
+        }
         let Some(vb) = vb.upgrade() else { return };
+        // Where nothing is stored, because disks are full perhaps, what is there is given up all the same.
+        if idle && !vb.keeps_too_much().await {
+            continue;
+        }
         while let Err(error) = vb.checkpoint().await {
             if vb.core().ended() {
                 return;
@@ -149,16 +160,8 @@ impl Vb {
     async fn give_up(&self) -> Result<u64, Error> {
         let manifest = self.cold().manifest();
         let Some(kept) = self.retention(self.now().wall) else { return Ok(manifest.begins) };
-        let mut begins = first_kept(&manifest, &kept);
         let needed = self.needed();
-        for (&(topic, queue), &offset) in &needed {
-            if let Rows::Found(rows) = self.rows(topic, queue, offset, 1, usize::MAX).await? {
-                begins = rows.first().map_or(begins, |row| begins.min(row.position));
-            }
-        }
-        // A run that is needed in part is kept whole.
-        let cuts = |run: &&Arc<Run>| run.from < begins && begins < run.to;
-        begins = manifest.rows.iter().find(cuts).map_or(begins, |run| run.from).max(manifest.begins);
+        let begins = self.begins(&manifest, &kept, &needed).await?;
         if begins > manifest.begins {
             self.raise_to(begins).await?;
         }
@@ -166,6 +169,28 @@ impl Vb {
             self.raise_since(topic, since, &needed).await?;
         }
         Ok(begins)
+    }
+
+    /// Where the log begins if nothing is kept but `kept`, and what is needed.
+    async fn begins(&self, manifest: &Manifest, kept: &Kept, needed: &Needed) -> Result<u64, Error> {
+        let mut begins = first_kept(manifest, kept);
+        for (&(topic, queue), &offset) in needed {
+            if let Rows::Found(rows) = self.rows(topic, queue, offset, 1, usize::MAX).await? {
+                begins = rows.first().map_or(begins, |row| begins.min(row.position));
+            }
+        }
+        // A run that is needed in part is kept whole.
+        let cuts = |run: &&Arc<Run>| run.from < begins && begins < run.to;
+        Ok(manifest.rows.iter().find(cuts).map_or(begins, |run| run.from).max(manifest.begins))
+    }
+
+    /// Whether something is kept that need not be. What cannot be told now is seen the next time.
+    async fn keeps_too_much(&self) -> bool {
+        let manifest = self.cold().manifest();
+        let Some(kept) = self.retention(self.now().wall) else { return false };
+        let needed = self.needed();
+        let begins = self.begins(&manifest, &kept, &needed).await;
+        !self.core().ended() && begins.is_ok_and(|begins| begins > manifest.begins)
     }
 
     /// What is kept at present; `None` if the clock is not to be trusted.
@@ -190,7 +215,7 @@ impl Vb {
     }
 
     /// Messages that are needed however old they are: of these queues, from this offset on.
-    fn needed(&self) -> BTreeMap<(TopicId, u16), u64> {
+    fn needed(&self) -> Needed {
         let core = self.core();
         let state = core.state();
         let topics = [state.delay_topic(), state.half_topic()];
@@ -217,12 +242,7 @@ impl Vb {
     }
 
     /// The topic's queues begin with what is younger than `since`, or still needed.
-    async fn raise_since(
-        &self,
-        topic: TopicId,
-        since: i64,
-        needed: &BTreeMap<(TopicId, u16), u64>,
-    ) -> Result<(), Error> {
+    async fn raise_since(&self, topic: TopicId, since: i64, needed: &Needed) -> Result<(), Error> {
         for (slot, of, queue, hot_from) in self.queues() {
             if of == topic {
                 let row = self.cold().first_row(topic, queue, since, |_| true).await?;

@@ -204,6 +204,20 @@ async fn what_is_older_than_its_retention_is_given_up_and_the_log_gets_shorter()
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_too_old_is_given_up_although_nothing_more_is_stored() {
+    let world = World::new(Limits::default(), 2000);
+    let vb = world.founded().await;
+    for _ in 0..100 {
+        send(&vb, 0, 0, b"old").unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    assert_eq!(min(&vb, T, 0), 0);
+    tokio::time::sleep(Duration::from_secs(74 * 3600)).await;
+    assert_eq!((min(&vb, T, 0), max(&vb, T, 0)), (100, 100));
+    assert!(world.logs.links(&name("vb-3")).await.unwrap()[0].base.0 > 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_waits_for_its_time_outlives_a_retention_that_is_shorter_than_that_of_others() {
     let world = World::new(Limits::default(), 2000);
     let vb = world.founded().await;
