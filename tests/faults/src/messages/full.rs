@@ -1,5 +1,5 @@
-//! Bookies run full under brokers: messages are refused, and it is said why; offsets and decisions still fit; and when
-//! space comes back sends are served at once.
+//! Bookies run full under brokers: messages are refused, and it is said why; offsets, decisions and trims still fit; and
+//! when space comes back sends are served at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,14 +18,17 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::SOON;
 use super::bad_input::Deaf;
-use super::servers::Servers;
+use super::servers::{Servers, VBS};
 use super::traffic::queues;
+use crate::access;
 use crate::cluster::{Cluster, SEGMENT};
 use crate::entry::Name;
 use crate::volume::Volume;
 
 const TOPIC: &str = "full";
 const READERS: &str = "readers";
+/// They go on while disks are full.
+const OTHERS: &str = "others";
 const BOOKIES: usize = 3;
 /// What the bookies' disks have when the filling begins, besides what is begun on them: two segments and the index.
 const LEFT: u64 = 2 * SEGMENT + SEGMENT / 2 + (8 << 20);
@@ -67,6 +70,7 @@ pub async fn disks() -> Result<()> {
     world.must_hold(&told).await?;
     refused(&world.send(1, 0).await).context("another owner takes messages although the disks are full")?;
 
+    world.must_trim().await?;
     ensure!(halves.asked.load(Relaxed) == asked, "it is asked what was decided while disks were full");
     let more = world.give_space_back().await?;
     world.must_have_committed(&told).await?;
@@ -88,7 +92,9 @@ impl World {
         let client = Client::new(&servers.addresses())?;
         let settings = TopicSettings { read_queues: 1, write_queues: 1, ..TopicSettings::default() };
         client.admin().create_topic(TOPIC, &settings).await.context("create the topic")?;
-        client.admin().create_group(READERS).await.context("create the group")?;
+        for group in [READERS, OTHERS] {
+            client.admin().create_group(group).await.context("create a group")?;
+        }
         let reader = client.pull_consumer(READERS);
         let queues = queues(&client, TOPIC).await?;
         Ok(World { volumes, servers, client, reader, queues })
@@ -178,7 +184,7 @@ impl World {
         }
     }
 
-    /// Everything that was acknowledged is where it was said to be.
+    /// Everything that was acknowledged is where it was said to be, but for what retention took.
     async fn must_hold(&self, told: &Told) -> Result<()> {
         let mut found = BTreeMap::new();
         let mut begins = BTreeMap::new();
@@ -205,6 +211,28 @@ impl World {
             found.extend(pulled.messages.into_iter().map(|message| (message.offset, message.body)));
         }
         Ok(found)
+    }
+
+    /// Of every virtual broker little is kept from now on: what was written before the change of owners goes, at last
+    /// from the bookies' disks.
+    async fn must_trim(&self) -> Result<()> {
+        self.configure("retentionBytes=1\n").await?;
+        let others = self.client.pull_consumer(OTHERS);
+        let (began, mut kept, mut done) = (Instant::now(), (0..VBS).collect::<Vec<_>>(), 0);
+        while let Some(vb) = kept.last() {
+            match access::links(&self.servers.cluster.uri(), &format!("vb-{vb}")).await?.first() {
+                Some(first) if first.base.0 > 0 => drop(kept.pop()),
+                _ => sleep(Duration::from_millis(500)).await,
+            }
+            ensure!(began.elapsed() < SOON * 2, "retention gives nothing up while disks are full: {kept:?}");
+            done += 1;
+            for queue in &self.queues {
+                others.commit(queue, done).await.context("an offset is not taken while disks are full")?;
+            }
+        }
+        ensure!(self.short().await? > 1, "disks had room again before retention gave anything up");
+        println!("      retention has trimmed all logs after {:.1} s", began.elapsed().as_secs_f64());
+        Ok(())
     }
 
     /// The time from then on until a message is acknowledged is the point of it.
