@@ -18,6 +18,9 @@ pub enum Error {
     Metadata(#[from] metadata::Error),
     #[error("{0}; choose other ports with --listen")]
     Listen(Arc<std::io::Error>),
+    /// Another process is reached where we are.
+    #[error("{0}")]
+    Namesake(String),
     /// A record that was needed was not taken.
     #[error(transparent)]
     Refused(#[from] Refused),

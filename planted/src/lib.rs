@@ -111,6 +111,10 @@ bugs! {
     DecisionForgotten,
     /// A consumer is told that its commit holds before it is in the log.
     CommitConfirmedEarly,
+    /// An owner whose lease has ended claims again what another has owned meanwhile.
+    ClaimIgnoresEpoch,
+    /// An owner whose log has ended leaves its doors open.
+    DoorsStayOpen,
 }
 
 impl Bug {

@@ -9,6 +9,7 @@ use metadata::schema::{Claim, Owner, VirtualBrokers};
 use metadata::store::{Change, Watch};
 use metadata::{Compare, Error, LeaseId, Revision, Scope, Store, Txn, TxnOutcome, commit};
 use parking_lot::Mutex;
+use planted::Bug;
 use tokio::time::{Instant, sleep};
 
 use super::policy::Standing;
@@ -51,9 +52,17 @@ pub(super) async fn virtual_brokers(
     }
 }
 
+/// What is wrong, and what to do about it.
+pub(super) fn namesake(me: &Claim, other: &Claim) -> String {
+    format!(
+        "two brokers advertise {}, one on machine '{}', and this one, on '{}': give each an address of its own with \
+         --advertise or --listen",
+        me.broker, other.machine, me.machine
+    )
+}
+
 impl Claims {
-    pub fn new(store: Arc<dyn Store>, scope: Scope, broker: String, token: u64, ttl: Duration) -> Claims {
-        let me = Claim { broker, token };
+    pub fn new(store: Arc<dyn Store>, scope: Scope, me: Claim, ttl: Duration) -> Claims {
         Claims { store, scope, me, ttl, lease: Mutex::default(), watch: tokio::sync::Mutex::default() }
     }
 
@@ -73,6 +82,22 @@ impl Claims {
             }
         }
         Ok(claims)
+    }
+
+    /// Waits until no process has claims that says it is reached where we are, and runs elsewhere: those of a dead one
+    /// end with its lease. Returns something that an earlier process of ours has claimed, if there is any.
+    pub async fn must_be_alone(&self) -> Result<Option<u32>, crate::error::Error> {
+        let until = Instant::now() + self.ttl * 2;
+        loop {
+            let now = self.look().await?;
+            let Some(other) = now.values().find(|one| self.me.collides_with(&one.claim)) else {
+                return Ok(now.into_iter().find(|(_, one)| self.me.succeeds(&one.claim)).map(|(vb, _)| vb));
+            };
+            if Instant::now() >= until {
+                return Err(crate::error::Error::Namesake(namesake(&self.me, &other.claim)));
+            }
+            sleep(self.ttl / 4).await;
+        }
     }
 
     /// Waits until a claim has changed since the last look, or may have.
@@ -102,7 +127,7 @@ impl Claims {
             None => Compare::Absent(key.clone()),
         };
         let mut txn = Txn::default().compare(compare);
-        if let Some(epoch) = held {
+        if let Some(epoch) = held.filter(|_| !planted::on(Bug::ClaimIgnoresEpoch)) {
             let log = format!("vb-{vb}");
             let owner = self.store.get(&self.scope.vb_owner(&log)).await?;
             let Some(owner) = owner else { return Ok(false) };

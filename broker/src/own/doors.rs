@@ -1,29 +1,84 @@
-//! The listeners of one virtual broker.
+//! The front of a process in the product: listeners, and what name servers are told.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use net::remoting::{Handler, Listening, Memory, Server, Settings};
+use net::remoting::{self, Listening, Memory, Server};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::Settings;
+use super::announce::{Announcer, Offer};
+use super::front::{self, Doing, Front};
+use crate::serve::Served;
 
 /// Old clients, and the dashboard, send to the port that is so much lower.
 const VIP: u16 = 2;
 
+pub(super) struct Sockets {
+    settings: Settings,
+    /// Of the connections of all virtual brokers.
+    memory: Memory,
+    announcer: Announcer,
+}
+
+impl Sockets {
+    pub fn new(settings: &Settings) -> Sockets {
+        Sockets {
+            memory: Memory::new(settings.net.memory),
+            announcer: Announcer::start(settings.cluster.clone(), &settings.namesrvs),
+            settings: settings.clone(),
+        }
+    }
+}
+
+impl Front for Sockets {
+    fn bind(&self, vb: u32) -> Doing<'_, io::Result<Box<dyn front::Bound>>> {
+        let (host, port) = (&self.settings.host, self.settings.port(vb));
+        Box::pin(async move {
+            let (net, memory) = (self.settings.net.clone(), self.memory.clone());
+            Ok(Box::new(Bound::bind(host, port, net, memory).await?) as Box<dyn front::Bound>)
+        })
+    }
+
+    fn offer(&self, vb: u32, port: u16, served: &Arc<Served>) {
+        self.announcer.offer(vb, Offer::new(&self.settings, port, served.clone()));
+    }
+
+    fn withdraw(&self, vb: u32, unregister: bool) {
+        self.announcer.withdraw(vb, unregister);
+    }
+
+    fn news(&self) {
+        self.announcer.news();
+    }
+
+    fn told(&self, virtual_brokers: usize) -> Doing<'_, ()> {
+        Box::pin(self.announcer.told(virtual_brokers))
+    }
+
+    fn unregister_all(&self) -> Doing<'_, ()> {
+        Box::pin(self.announcer.unregister_all())
+    }
+}
+
 /// Sockets that are bound and not served yet.
-pub(super) struct Bound {
+struct Bound {
     main: TcpListener,
     vip: Option<TcpListener>,
-    pub port: u16,
+    port: u16,
+    net: remoting::Settings,
+    memory: Memory,
 }
 
 /// Listeners at work; dropped, they and their connections are closed at once.
-pub(super) struct Doors {
+struct Doors {
     listening: Vec<Listening>,
 }
 
 impl Bound {
-    pub async fn bind(host: &str, port: u16) -> io::Result<Bound> {
+    async fn bind(host: &str, port: u16, net: remoting::Settings, memory: Memory) -> io::Result<Bound> {
         let named = |error: io::Error| {
             io::Error::new(error.kind(), format!("cannot listen on {host}:{port}: {error}"))
         };
@@ -39,13 +94,20 @@ impl Bound {
                 .ok(),
         };
         let port = main.local_addr()?.port();
-        Ok(Bound { main, vip, port })
+        Ok(Bound { main, vip, port, net, memory })
+    }
+}
+
+impl front::Bound for Bound {
+    fn port(&self) -> u16 {
+        self.port
     }
 
-    pub fn serve(self, handler: Arc<dyn Handler>, settings: Settings, memory: &Memory) -> io::Result<Doors> {
-        let server = Server::within(handler, settings, memory);
-        let listening = std::iter::once(self.main).chain(self.vip).map(|listener| server.listen(listener));
-        Ok(Doors { listening: listening.collect::<Result<_, _>>()? })
+    fn open(self: Box<Self>, served: &Arc<Served>) -> io::Result<Box<dyn front::Doors>> {
+        let Bound { main, vip, net, memory, .. } = *self;
+        let server = Server::within(served.door(), net, &memory);
+        let listening = std::iter::once(main).chain(vip).map(|listener| server.listen(listener));
+        Ok(Box::new(Doors { listening: listening.collect::<Result<_, _>>()? }))
     }
 }
 
@@ -53,13 +115,10 @@ async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
     TcpListener::bind((host.trim_matches(['[', ']']), port)).await
 }
 
-impl Doors {
-    /// Takes no more requests, and closes when what was asked is answered.
-    pub async fn close(self, patience: Duration) {
-        let mut closing = tokio::task::JoinSet::new();
-        for listening in self.listening {
-            closing.spawn(listening.close(patience));
-        }
-        closing.join_all().await;
+impl front::Doors for Doors {
+    fn close(self: Box<Self>, patience: Duration) -> Doing<'static, ()> {
+        let closing: JoinSet<()> =
+            self.listening.into_iter().map(|listening| listening.close(patience)).collect();
+        Box::pin(async move { drop(closing.join_all().await) })
     }
 }

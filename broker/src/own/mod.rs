@@ -3,7 +3,7 @@
 //! * [`policy`] — which ones it should claim: the one place that decides it.
 //! * [`claims`] — claims in metadata, on the process's lease.
 //! * [`tenure`] — one virtual broker: taken over, served, given up.
-//! * [`doors`] — its listeners.
+//! * [`front`] — what requests come in by, and who is told where: [`doors`] in the product.
 //! * [`clocks`] — whether this machine's clock is to be trusted.
 //! * [`announce`] — what name servers are told.
 //! * [`metrics`] — what Prometheus is told.
@@ -15,6 +15,7 @@ pub mod announce;
 mod claims;
 mod clocks;
 mod doors;
+pub mod front;
 pub mod metrics;
 pub mod policy;
 mod tenure;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::log::Logs;
+use metadata::schema::Claim;
 use metadata::{Scope, Store};
 use net::http::Response;
 use parking_lot::Mutex;
@@ -33,10 +35,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 
-use self::announce::Announcer;
 use self::claims::Claims;
 use self::clocks::Judged;
-use self::policy::{Mine, Outage};
+use self::doors::Sockets;
+use self::front::Front;
+use self::policy::Outage;
 use self::tenure::{Left, Tenure};
 use crate::error::Error;
 use crate::serve::Served;
@@ -75,6 +78,8 @@ pub struct Settings {
     pub limits: Limits,
     pub known: Known,
     pub net: net::remoting::Settings,
+    /// Where this process runs, in words that another one here would say too and one elsewhere would not. Empty: not known.
+    pub machine: String,
 }
 
 impl Settings {
@@ -114,9 +119,7 @@ struct Shared {
     claims: Claims,
     logs: Arc<dyn Logs>,
     clock: Arc<Judged>,
-    /// Of the connections of all virtual brokers.
-    memory: net::remoting::Memory,
-    announcer: Announcer,
+    front: Arc<dyn Front>,
     serving: Mutex<BTreeMap<u32, Serving>>,
     /// Tells tenures to end: gracefully, or because their virtual broker is another's.
     leave: watch::Sender<Leave>,
@@ -126,7 +129,7 @@ struct Shared {
     looked: Mutex<Looked>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Looked {
     /// The last one that succeeded.
     at: Option<Instant>,
@@ -134,6 +137,8 @@ struct Looked {
     claimed: usize,
     /// What nobody has, as far as we know: others cannot be said to serve it.
     free: usize,
+    /// Who says that he is reached where we are.
+    namesake: Option<String>,
 }
 
 /// A virtual broker that is served now.
@@ -160,25 +165,40 @@ impl Broker {
     /// Begins to claim what nobody owns. Returns at once; see [`Broker::ready`].
     pub async fn start(
         settings: Settings,
+        metadata: (Arc<dyn Store>, Scope),
+        logs: Arc<dyn Logs>,
+        clock: Arc<dyn Clock>,
+        token: u64,
+    ) -> Result<Broker, Error> {
+        let front = Arc::new(Sockets::new(&settings));
+        Broker::behind(front, settings, metadata, logs, clock, token).await
+    }
+
+    /// The same, with another front than sockets.
+    pub async fn behind(
+        front: Arc<dyn Front>,
+        settings: Settings,
         (store, scope): (Arc<dyn Store>, Scope),
         logs: Arc<dyn Logs>,
         clock: Arc<dyn Clock>,
         token: u64,
     ) -> Result<Broker, Error> {
         let all = claims::virtual_brokers(&*store, &scope, settings.vbs).await?;
+        let me = Claim { broker: settings.name(), token, machine: settings.machine.clone() };
+        let claims = Claims::new(store.clone(), scope.clone(), me, settings.lease);
+        if let Some(vb) = claims.must_be_alone().await? {
+            // If the earlier process lives, it has the ports.
+            drop(front.bind(vb).await?);
+        }
         let clock = Arc::new(Judged::new(clock));
         let me = format!("broker-{}", settings.name());
-        let compare = clock.clone().keep(store.clone(), scope.clone(), me).await;
-        let claims = Claims::new(store, scope, settings.name(), token, settings.lease);
-        let announcer = Announcer::start(settings.cluster.clone(), &settings.namesrvs);
-        let memory = net::remoting::Memory::new(settings.net.memory);
+        let compare = clock.clone().keep(store, scope, me).await;
         let shared = Arc::new(Shared {
             settings,
             claims,
             logs,
             clock,
-            memory,
-            announcer,
+            front,
             serving: Mutex::default(),
             leave: watch::Sender::new(Leave::default()),
             changed: Notify::new(),
@@ -198,7 +218,7 @@ impl Broker {
         while self.shared.serving.lock().len() < count {
             self.shared.changed.notified().await;
         }
-        self.shared.announcer.told(count).await;
+        self.shared.front.told(count).await;
     }
 
     /// Gives everything up in order: what is held is answered, logs are sealed, name servers are told, claims go last.
@@ -217,9 +237,12 @@ impl Broker {
     /// Whether it serves everything that it has claimed, or, with nothing to serve, could take over: metadata answers.
     /// A hot standby is ready. The text says which, or what is missing.
     pub fn readiness(&self) -> Result<String, String> {
-        let (serving, looked) = (self.shared.serving.lock().len(), *self.shared.looked.lock());
+        let (serving, looked) = (self.shared.serving.lock().len(), self.shared.looked.lock().clone());
         if self.shared.leave.borrow().all {
             return Err("stopping".to_owned());
+        }
+        if let Some(namesake) = looked.namesake {
+            return Err(namesake);
         }
         if serving < looked.claimed {
             return Err(format!("taking over: {serving} of {} virtual brokers are served", looked.claimed));
@@ -262,7 +285,7 @@ impl Drop for Broker {
 /// Claims, starts tenures and sees them end, until it is told to leave.
 async fn run(shared: Arc<Shared>, all: BTreeSet<u32>) {
     let mut tenures = JoinSet::new();
-    let (mut mine, mut outage) = (BTreeMap::<u32, Mine>::new(), Outage::default());
+    let (mut mine, mut outage) = (BTreeSet::new(), Outage::default());
     let mut leave = shared.leave.subscribe();
     let mut confirm = tokio::time::interval(CONFIRM);
     while !leave.borrow().all {
@@ -289,7 +312,7 @@ async fn run(shared: Arc<Shared>, all: BTreeSet<u32>) {
     while let Some(ended) = tenures.join_next().await {
         settle(&shared, &mut mine, ended).await;
     }
-    shared.announcer.unregister_all().await;
+    shared.front.unregister_all().await;
     shared.claims.give_up().await;
 }
 
@@ -302,7 +325,7 @@ async fn told_to_leave(leave: &mut watch::Receiver<Leave>) {
 async fn look(
     shared: &Arc<Shared>,
     all: &BTreeSet<u32>,
-    mine: &mut BTreeMap<u32, Mine>,
+    mine: &mut BTreeSet<u32>,
     outage: &mut Outage,
     tenures: &mut JoinSet<(u32, Left)>,
 ) {
@@ -323,34 +346,41 @@ async fn look(
         }
     }
     for (vb, instead_of) in next.claim {
-        let held = mine.get(&vb).map(|mine| mine.epoch);
-        match shared.claims.take(vb, instead_of, held.flatten()).await {
-            Ok(true) if mine.contains_key(&vb) => {}
+        // First of all: who cannot serve it leaves it to others, and who has its ports is the only one of his name here.
+        let bound = match mine.contains(&vb) {
+            true => None,
+            false => match shared.front.bind(vb).await {
+                Ok(bound) => Some(bound),
+                Err(error) => {
+                    tracing::warn!(vb, %error, "it cannot be served; trying again");
+                    continue;
+                }
+            },
+        };
+        let held = shared.serving.lock().get(&vb).map(|one| one.served.vb.epoch());
+        match shared.claims.take(vb, instead_of, held).await {
             Ok(true) => {
-                mine.insert(vb, Mine::default());
-                shared.leave.send_modify(|leave| leave.lost.retain(|lost| *lost != vb));
-                tenures.spawn(Tenure::new(shared.clone(), vb).run());
+                if let Some(bound) = bound {
+                    mine.insert(vb);
+                    shared.leave.send_modify(|leave| leave.lost.retain(|lost| *lost != vb));
+                    tenures.spawn(Tenure::new(shared.clone(), vb).run(bound));
+                }
             }
             // Somebody was faster; the next look says who.
             Ok(false) => {}
             Err(error) => tracing::warn!(vb, %error, "it cannot be claimed; trying again"),
         }
     }
-    for (vb, one) in shared.serving.lock().iter() {
-        if let Some(mine) = mine.get_mut(vb) {
-            mine.epoch = Some(one.served.vb.epoch());
-        }
-    }
-    let me = &shared.claims.me().broker;
-    let others = |vb: &u32| now.get(vb).is_some_and(|standing| standing.claim.broker != *me);
-    let free = all.iter().filter(|vb| !mine.contains_key(vb) && !others(vb)).count();
-    *shared.looked.lock() = Looked { at: Some(Instant::now()), claimed: mine.len(), free };
+    let me = shared.claims.me();
+    let others = |vb: &u32| now.get(vb).is_some_and(|standing| !me.succeeds(&standing.claim));
+    let free = all.iter().filter(|vb| !mine.contains(vb) && !others(vb)).count();
+    shared.looked(next.namesake, mine.len(), free);
 }
 
 /// A tenure has ended: its claim goes, so that others may try.
 async fn settle(
     shared: &Shared,
-    mine: &mut BTreeMap<u32, Mine>,
+    mine: &mut BTreeSet<u32>,
     ended: Result<(u32, Left), tokio::task::JoinError>,
 ) {
     let Ok((vb, left)) = ended else { return };
@@ -371,6 +401,17 @@ async fn settle(
 }
 
 impl Shared {
+    /// A look at metadata has succeeded.
+    fn looked(&self, namesake: Option<Claim>, claimed: usize, free: usize) {
+        let namesake = namesake.map(|other| claims::namesake(self.claims.me(), &other));
+        let mut looked = self.looked.lock();
+        (looked.at, looked.claimed, looked.free) = (Some(Instant::now()), claimed, free);
+        if let Some(text) = namesake.as_ref().filter(|_| looked.namesake != namesake) {
+            tracing::error!("{text}; until then nothing more is claimed here");
+        }
+        looked.namesake = namesake;
+    }
+
     fn review_clock(&self) {
         let serving: Vec<_> = self.serving.lock().values().map(|one| one.served.clone()).collect();
         if let Some(newest) = serving.iter().map(|served| served.vb.core().last_time()).max() {

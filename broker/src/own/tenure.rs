@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use planted::Bug;
 use tokio::time::{sleep, timeout};
 
-use super::announce::Offer;
-use super::doors::{Bound, Doors};
+use super::front::{Bound, Doors};
 use super::{END, Leave, Serving, Shared};
 use crate::error::Error;
 use crate::serve::Served;
@@ -37,8 +37,8 @@ impl Tenure {
         Tenure { shared, vb }
     }
 
-    pub async fn run(self) -> (u32, Left) {
-        let left = match self.begin().await {
+    pub async fn run(self, bound: Box<dyn Bound>) -> (u32, Left) {
+        let left = match self.begin(bound).await {
             Ok((served, doors)) => {
                 let _ends_with_it = Leaving { shared: &self.shared, vb: self.vb, served: &served };
                 self.serve(&served, doors).await
@@ -51,44 +51,43 @@ impl Tenure {
         (self.vb, left)
     }
 
-    /// Binds, takes over, serves, and tells name servers, in this order.
-    async fn begin(&self) -> Result<(Arc<Served>, Doors), Error> {
-        let Shared { settings, logs, clock, announcer, serving, changed, .. } = &*self.shared;
-        let bound = Bound::bind(&settings.host, settings.port(self.vb)).await?;
-        let port = bound.port;
+    /// Takes over, serves, and tells name servers, in this order.
+    async fn begin(&self, bound: Box<dyn Bound>) -> Result<(Arc<Served>, Box<dyn Doors>), Error> {
+        let Shared { settings, logs, clock, front, serving, changed, .. } = &*self.shared;
+        let port = bound.port();
         let vb = settings.vb(self.vb, port)?;
         let served = Served::open(settings.cluster.clone(), vb, &**logs, clock.clone()).await?;
-        let doors = bound.serve(served.door(), settings.net.clone(), &self.shared.memory)?;
+        let doors = bound.open(&served)?;
         serving.lock().insert(self.vb, Serving { served: served.clone(), port });
-        announcer.offer(self.vb, Offer::new(settings, port, served.clone()));
+        front.offer(self.vb, port, &served);
         changed.notify_one();
         tracing::info!(vb = self.vb, port, epoch = served.vb.epoch(), "serving");
         Ok((served, doors))
     }
 
-    async fn serve(&self, served: &Arc<Served>, doors: Doors) -> Left {
+    async fn serve(&self, served: &Arc<Served>, doors: Box<dyn Doors>) -> Left {
         let mut ended = served.ended();
         let mut topics = served.topics_changed();
         let mut leave = self.shared.leave.subscribe();
-        let announcer = &self.shared.announcer;
+        let front = &self.shared.front;
         loop {
             tokio::select! {
                 biased;
                 // The log has ended: held requests are answered by now.
-                () = until(&mut ended) => {
-                    announcer.withdraw(self.vb, false);
+                () = until(&mut ended), if !planted::on(Bug::DoorsStayOpen) => {
+                    front.withdraw(self.vb, false);
                     doors.close(Duration::ZERO).await;
                     return Left::Lost;
                 }
                 why = why_leave(&mut leave, self.vb) => return self.end(served, doors, why).await,
-                Ok(()) = topics.changed() => announcer.news(),
+                Ok(()) = topics.changed() => front.news(),
             }
         }
     }
 
     /// Gives it up while it is still ours, or steps down.
-    async fn end(&self, served: &Arc<Served>, doors: Doors, why: Why) -> Left {
-        self.shared.announcer.withdraw(self.vb, why == Why::All);
+    async fn end(&self, served: &Arc<Served>, doors: Box<dyn Doors>, why: Why) -> Left {
+        self.shared.front.withdraw(self.vb, why == Why::All);
         let (closed, ()) = tokio::join!(timeout(END, served.close()), doors.close(PATIENCE));
         match (closed, why) {
             (_, Why::Lost) => Left::Lost,

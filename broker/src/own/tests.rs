@@ -47,6 +47,10 @@ impl World {
     }
 
     async fn broker_at(&self, advertise: &str, base_port: u16) -> Broker {
+        self.broker_on("m", advertise, base_port).await.unwrap()
+    }
+
+    async fn broker_on(&self, machine: &str, advertise: &str, base_port: u16) -> Result<Broker, Error> {
         let settings = Settings {
             cluster: "C".into(),
             vbs: self.vbs,
@@ -60,12 +64,11 @@ impl World {
             limits: Limits::default(),
             known: Known::default(),
             net: Default::default(),
+            machine: machine.into(),
         };
         let metadata = (self.store.clone(), self.scope.clone());
         let token = u64::from(advertise.len() as u32);
-        Broker::start(settings, metadata, self.logs.clone(), Arc::new(SystemClock::new()), token)
-            .await
-            .unwrap()
+        Broker::start(settings, metadata, self.logs.clone(), Arc::new(SystemClock::new()), token).await
     }
 
     async fn ask(&self, address: SocketAddr, request: Command) -> Command {
@@ -221,7 +224,7 @@ async fn an_owner_whose_log_was_taken_steps_down() {
     let before = first.serving()[&0].clone();
     // Somebody claims it, as a standby does after a lease has ended unnoticed.
     let key = world.scope.claim(0);
-    let claim = metadata::schema::Claim { broker: "other:1".into(), token: 99 };
+    let claim = metadata::schema::Claim { broker: "other:1".into(), token: 99, machine: "m".into() };
     metadata::commit(&*world.store, metadata::Txn::default().put(key, claim.encode())).await.unwrap();
     timeout(SOON, async {
         while !first.serving().is_empty() {
@@ -234,4 +237,24 @@ async fn an_owner_whose_log_was_taken_steps_down() {
     assert!(refused.is_err());
     sleep(Duration::from_millis(300)).await;
     assert!(first.serving().is_empty(), "it must leave to others what they have claimed");
+}
+
+#[tokio::test]
+async fn two_processes_of_one_address_are_told_apart_and_the_second_is_refused() {
+    let world = World::new(2).await;
+    let first = world.broker_on("here", "127.0.0.1", 0).await.unwrap();
+    ready(&first, 2).await;
+    let refused = world.broker_on("there", "127.0.0.1", 0).await.err().map(|error| error.to_string());
+    let text = refused.unwrap();
+    assert!(text.contains("127.0.0.1:0") && text.contains("'here'") && text.contains("'there'"), "{text}");
+    assert_eq!(first.serving().len(), 2, "nobody has taken anything");
+    drop(first);
+    // Nobody else can have its ports: it does not wait for the lease.
+    let began = Instant::now();
+    let again = world.broker_on("here", "127.0.0.1", 0).await.unwrap();
+    ready(&again, 2).await;
+    assert!(began.elapsed() < Duration::from_millis(700), "{:?}", began.elapsed());
+    drop(again);
+    // What a dead one has claimed elsewhere goes with its lease.
+    ready(&world.broker_on("there", "127.0.0.1", 0).await.unwrap(), 2).await;
 }

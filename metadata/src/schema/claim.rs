@@ -11,10 +11,13 @@ use crate::Error;
 /// is the log's business ([`super::Owner`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// The broker's name: where it is reached. A process that bears it now may take what an earlier one had.
+    /// The broker's name: where it is reached.
     pub broker: String,
     /// Chosen at random by the process.
     pub token: u64,
+    /// Where the process runs; empty if it does not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub machine: String,
 }
 
 /// How many virtual brokers the cluster has; written once.
@@ -24,6 +27,17 @@ pub struct VirtualBrokers {
 }
 
 impl Claim {
+    /// Whether a process that has the ports of this one's address may take what `earlier` had: they cannot both live.
+    pub fn succeeds(&self, earlier: &Claim) -> bool {
+        let known = !self.machine.is_empty() && !earlier.machine.is_empty();
+        self.broker == earlier.broker && (!known || self.machine == earlier.machine)
+    }
+
+    /// Whether two processes that may both live say that they are reached at the same address.
+    pub fn collides_with(&self, other: &Claim) -> bool {
+        self.broker == other.broker && !self.succeeds(other)
+    }
+
     pub fn encode(&self) -> Bytes {
         to_json(self)
     }

@@ -188,7 +188,7 @@ fn our_own_values_are_read_and_written() {
     let ready = Ready { epoch: 7 };
     let gone = Gone { replacement: Some("b4:3181".into()) };
     let risk = AtRisk { bookies: vec!["b1:3181".into()], log: "broker-0".into() };
-    let claim = Claim { broker: "10.0.0.1:10911".into(), token: 9 };
+    let claim = Claim { broker: "10.0.0.1:10911".into(), token: 9, machine: String::new() };
     let count = VirtualBrokers { count: 8 };
     let clock = Clock { wall: 1_700_000_000_000, doubt: "it jumped".into() };
     let written = [

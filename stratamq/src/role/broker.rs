@@ -128,7 +128,15 @@ pub fn described(
             memory: (memory.0 / 4) as usize,
             ..net::remoting::Settings::default()
         },
+        machine: machine(),
     })
+}
+
+/// This machine, or container, for as long as it runs.
+fn machine() -> String {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let (host, boot) = (read("/proc/sys/kernel/hostname"), read("/proc/sys/kernel/random/boot_id"));
+    format!("{} {}", host.trim(), boot.get(..8).unwrap_or_default()).trim().to_owned()
 }
 
 /// One process may come to serve all virtual brokers: each has its part of half the memory.

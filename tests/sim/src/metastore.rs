@@ -14,7 +14,7 @@ use metadata::{Error, KeyValue, LeaseId, Op, Revision, Scope, Store, Txn, TxnOut
 use parking_lot::Mutex;
 use protocol::BookieId;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::chance::Chance;
 use crate::judge::Judge;
@@ -168,6 +168,32 @@ impl MetaStore {
         let (Some(lease), Some(inner)) = (self.chance.pick(&leases), self.inner()) else { return false };
         self.state.lock().leases.remove(lease);
         inner.revoke(*lease).await.is_ok()
+    }
+
+    /// Ends the leases of a process before their time.
+    pub async fn expire_leases_of(&self, process: ProcessId) {
+        let Some(inner) = self.inner() else { return };
+        for lease in self.leases_of(process) {
+            self.state.lock().leases.remove(&lease);
+            drop(inner.revoke(lease).await);
+        }
+    }
+
+    /// Leases of a process go on for this long, whatever becomes of it: so a store does that was away for a while.
+    pub async fn prolong_leases_of(&self, process: ProcessId, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            let Some(inner) = self.inner() else { return };
+            for lease in self.leases_of(process) {
+                drop(inner.renew(lease).await);
+            }
+            sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    fn leases_of(&self, process: ProcessId) -> Vec<LeaseId> {
+        let state = self.state.lock();
+        state.leases.iter().filter(|(_, holder)| **holder == process).map(|(lease, _)| *lease).collect()
     }
 
     /// Tells the judge all that has changed since it last heard.

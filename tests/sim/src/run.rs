@@ -227,7 +227,10 @@ impl Loads {
             tasks.spawn(load.clone().run());
         }
         if let Some(load) = &self.brokers {
-            tasks.spawn(load.clone().run_owners());
+            for number in 0..load.plan.brokers {
+                tasks.spawn(load.clone().run_broker(number));
+            }
+            tasks.spawn(load.clone().run_leases());
             for _ in 0..load.plan.producers {
                 tasks.spawn(load.clone().run_producers());
             }

@@ -13,6 +13,7 @@ use protocol::bookie::{ReadOptions, Request};
 use protocol::{BookieId, EntryId, LedgerId};
 use tokio::time::sleep;
 
+use crate::brokers::{BrokerLoad, Plan};
 use crate::load::ledgers::{LedgerLoad, OpenLedger, cluster};
 use crate::load::logs::LogLoad;
 use crate::load::{Clients, payload, zombie};
@@ -157,6 +158,18 @@ impl Stage {
             quorums: (3, 3, 2),
             chance: self.world.chance.fork(),
         }
+    }
+
+    /// One virtual broker, and nobody who serves it.
+    pub fn broker_load(&self) -> Arc<BrokerLoad> {
+        Arc::new(BrokerLoad {
+            world: self.world.clone(),
+            clients: self.clients.clone(),
+            plan: Plan::calm(),
+            quorums: (3, 3, 2),
+            chance: self.world.chance.fork(),
+            owners: Default::default(),
+        })
     }
 
     pub fn log_load(&self, name: &str) -> Result<LogLoad, String> {

@@ -1,6 +1,6 @@
 //! Every scenario as a test of its own.
 
-use sim::scenarios::{bookies, fencing, logs, recovery};
+use sim::scenarios::{bookies, brokers, fencing, logs, recovery};
 
 #[test]
 fn s01_a_bookie_that_only_a_recovery_read_reached_takes_no_more_adds() -> Result<(), String> {
@@ -121,4 +121,34 @@ fn s10_damage_below_what_was_acknowledged_is_not_cut_off() -> Result<(), String>
 #[test]
 fn b10_a_bookie_with_a_slow_disk_holds_no_more_than_it_may() -> Result<(), String> {
     bookies::b10_a_bookie_with_a_slow_disk_holds_no_more_than_it_may()
+}
+
+#[test]
+fn s19_what_is_given_up_in_order_is_served_by_another_within_a_second() -> Result<(), String> {
+    brokers::s19_what_is_given_up_in_order_is_served_by_another_within_a_second()
+}
+
+#[test]
+fn s20_an_owner_that_was_paused_steps_down_and_takes_nothing_back() -> Result<(), String> {
+    brokers::s20_an_owner_that_was_paused_steps_down_and_takes_nothing_back()
+}
+
+#[test]
+fn s21_a_lease_that_ends_early_leaves_one_owner() -> Result<(), String> {
+    brokers::s21_a_lease_that_ends_early_leaves_one_owner()
+}
+
+#[test]
+fn s22_claims_whose_outcome_is_not_told_are_served_or_left() -> Result<(), String> {
+    brokers::s22_claims_whose_outcome_is_not_told_are_served_or_left()
+}
+
+#[test]
+fn s23_a_broker_that_is_started_again_serves_at_once() -> Result<(), String> {
+    brokers::s23_a_broker_that_is_started_again_serves_at_once()
+}
+
+#[test]
+fn s24_an_owner_that_was_robbed_unnoticed_begins_anew() -> Result<(), String> {
+    brokers::s24_an_owner_that_was_robbed_unnoticed_begins_anew()
 }

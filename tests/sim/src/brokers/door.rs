@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::BrokerLoad;
-use super::owner::Owner;
+use super::owner::{HOST, Owner, PORT};
 use crate::judge::Model;
 use crate::process::Process;
 
@@ -24,17 +24,32 @@ type Said = Box<dyn FnOnce(&mut Model, &Command) + Send>;
 /// Where a reply goes.
 struct Way {
     load: Arc<BrokerLoad>,
-    owner: Arc<Process>,
+    owner: Arc<Owner>,
     client: Arc<Process>,
     reply: Mutex<Option<(oneshot::Sender<Command>, Said)>>,
+    /// While its owner has it to answer.
+    asked: Mutex<Option<Asked>>,
+}
+
+/// A request that has come in and is not answered.
+struct Asked(Arc<Owner>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.answered();
+    }
 }
 
 impl Way {
     fn leave(self: &Arc<Way>, command: Command) {
         let Some((to, said)) = command.is_reply().then(|| self.reply.lock().take()).flatten() else { return };
         let way = self.clone();
-        self.owner.enter(move || {
-            let Way { load, client, .. } = &*way;
+        self.owner.process.enter(move || {
+            let Way { load, client, owner, .. } = &*way;
+            way.asked.lock().take();
+            if !owner.is_connected() {
+                return;
+            }
             load.world.judge.hear(|model| said(model, &command));
             load.world.trace.note(&format!("a client is told {}", command.code));
             if load.chance.hits(load.plan.losses) {
@@ -56,12 +71,16 @@ pub async fn ask(
     said: impl FnOnce(&mut Model, &Command) + Send + 'static,
 ) -> Option<Command> {
     client.awake().await;
+    if !owner.is_open() {
+        return None;
+    }
     let (to, from) = oneshot::channel();
     let way = Arc::new(Way {
         load: load.clone(),
-        owner: owner.process.clone(),
+        owner: owner.clone(),
         client: client.clone(),
         reply: Mutex::new(Some((to, Box::new(said)))),
+        asked: Mutex::default(),
     });
     if !load.chance.hits(load.plan.losses) {
         request.opaque = 1;
@@ -69,17 +88,22 @@ pub async fn ask(
         let owner = owner.clone();
         load.world.agenda.after(latency, move || {
             let process = owner.process.clone();
-            process.enter(move || arrive(&owner, way, request));
+            process.enter(move || {
+                if owner.is_open() {
+                    arrive(&owner, way, request);
+                }
+            });
         });
     }
     timeout(PATIENCE, from).await.ok()?.ok()
 }
 
-fn arrive(owner: &Owner, way: Arc<Way>, request: Command) {
-    let here = SocketAddr::from((Ipv4Addr::new(10, 0, 0, 3), 10911));
+fn arrive(owner: &Arc<Owner>, way: Arc<Way>, request: Command) {
+    let here = SocketAddr::from((HOST, PORT));
     let there = SocketAddr::from((Ipv4Addr::new(10, 0, 1, 1), 5000));
+    let id = owner.asked();
+    *way.asked.lock() = Some(Asked(owner.clone()));
     let leave = move |command| way.leave(command);
-    let id = owner.next_connection();
     let connection = Connection::without_socket(id, (there, here), owner.door.clone(), leave);
     owner.door.request(&connection, request);
     owner.door.drained(&connection);

@@ -1,6 +1,6 @@
 //! Brokers over the simulated ledger layer: real virtual brokers, with all that they do for clients, on the real log.
 //!
-//! * [`owner`] — a process that owns the virtual broker, or believes so
+//! * [`owner`] — broker processes: the product's claims and step-down, and what they serve
 //! * [`door`] — how clients reach owners: late, or not at all
 //! * [`requests`] — RocketMQ's requests and replies
 //! * [`producers`], [`consumers`] — the load
@@ -19,10 +19,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::chance::Chance;
 use crate::load::Clients;
+use crate::process::Process;
 use crate::world::World;
 use owner::Owner;
 
@@ -37,7 +38,13 @@ pub struct Plan {
     pub sizes: (u64, u64),
     /// Milliseconds between two requests of a client.
     pub pause_ms: (u64, u64),
-    /// How likely an owner is robbed while it serves.
+    /// Broker processes: all but one stand by.
+    pub brokers: usize,
+    /// For how long one holds its claims without a renewal.
+    pub lease: Duration,
+    /// How likely one is stopped in order.
+    pub stops: f64,
+    /// How likely an owner's lease ends early, or late.
     pub steals: f64,
     /// How likely a request or its answer is lost.
     pub losses: f64,
@@ -72,6 +79,9 @@ impl Plan {
             queues: chance.one_of([1, 2, 4]),
             sizes: chance.one_of([(0, 50), (50, 500), (0, 3000)]),
             pause_ms: (pause / 2, pause * 2),
+            brokers: 1 + chance.index(3),
+            lease: Duration::from_secs(chance.one_of([1, 3])),
+            stops: chance.one_of([0.0, 0.5]),
             steals: chance.one_of([0.0, 0.3, 0.8]),
             losses: chance.one_of([0.0, 0.01, 0.1]),
             way_ms: chance.one_of([(0, 2), (0, 20)]),
@@ -88,7 +98,38 @@ impl Plan {
             thin_every: Duration::from_millis(chance.one_of([300, 2_000])),
         }
     }
+
+    /// Nothing is lost, and nobody is robbed: what scenarios begin with.
+    pub fn calm() -> Plan {
+        Plan {
+            producers: 1,
+            consumers: 1,
+            topics: 1,
+            queues: 1,
+            sizes: (10, 100),
+            pause_ms: (5, 20),
+            brokers: 2,
+            lease: Duration::from_secs(3),
+            stops: 0.0,
+            steals: 0.0,
+            losses: 0.0,
+            way_ms: (0, 2),
+            entry_bytes: 10_000,
+            roll_bytes: 50_000,
+            tail_bytes: 1 << 20,
+            read_bytes: 1 << 20,
+            checkpoint_bytes: 50_000,
+            checkpoint_rows: 10_000,
+            checkpoint_after: Duration::from_secs(3),
+            skew_ms: 0,
+            sparse_percent: 0,
+            thin_every: Duration::from_secs(600),
+        }
+    }
 }
+
+/// How many owners clients know of.
+const KNOWN: usize = 4;
 
 /// One virtual broker, whose owners and clients come and go.
 pub struct BrokerLoad {
@@ -102,30 +143,52 @@ pub struct BrokerLoad {
 }
 
 impl BrokerLoad {
-    /// Owners one after another, now and then two at a time.
-    pub async fn run_owners(self: Arc<BrokerLoad>) {
+    /// Broker processes of one name, one after another: some are stopped, some are killed by the nemesis.
+    pub async fn run_broker(self: Arc<BrokerLoad>, number: usize) {
         loop {
-            let owning = tokio::spawn(self.clone().own());
-            if self.chance.hits(self.plan.steals) {
-                sleep(self.chance.millis(200..6000)).await;
-            } else {
-                let _ = timeout(Duration::from_secs(15), owning).await;
-                sleep(self.chance.millis(0..500)).await;
+            let name = format!("broker-{number}");
+            let peer = self.clients.join(&self.world, &name);
+            if let Ok(broker) = owner::start(&self, &peer, &name).await {
+                let stops = self.chance.hits(self.plan.stops);
+                let time = if stops { self.chance.millis(500..10_000) } else { Duration::MAX };
+                if !self.world.until(time, || peer.process.is_dead()).await {
+                    self.world.trace.note(&format!("p{} is stopped", peer.process.id.0));
+                    broker.stop().await;
+                }
+            }
+            self.clients.leave(&peer);
+            sleep(self.chance.millis(0..2000)).await;
+        }
+    }
+
+    /// Leases of brokers end before their time, or after it.
+    pub async fn run_leases(self: Arc<BrokerLoad>) {
+        loop {
+            sleep(self.chance.millis(200..6000)).await;
+            let owners = self.owners.lock().clone();
+            let Some(owner) = owners.last().filter(|_| self.chance.hits(self.plan.steals)) else { continue };
+            match self.chance.hits(0.8) {
+                true => self.world.meta.expire_leases_of(owner.process.id).await,
+                false => {
+                    self.world.meta.prolong_leases_of(owner.process.id, self.chance.millis(0..9000)).await
+                }
             }
         }
     }
 
-    async fn own(self: Arc<BrokerLoad>) {
-        let peer = self.clients.join(&self.world, "broker");
-        if let Ok(owner) = owner::open(&self, &peer).await {
-            while !owner.process.is_dead() && !owner.is_over() {
-                sleep(Duration::from_millis(100)).await;
-            }
-            // Clients may go on asking it for a while.
-            sleep(self.chance.millis(0..3000)).await;
-            self.owners.lock().retain(|other| !Arc::ptr_eq(other, &owner));
-        }
-        self.clients.leave(&peer);
+    /// Clients hear of this owner: they go by epochs, and know some that are gone.
+    pub fn route_to(&self, owner: &Arc<Owner>) {
+        let mut owners = self.owners.lock();
+        owners.push(owner.clone());
+        owners.sort_by_key(|owner| owner.served.vb.epoch());
+        let old = owners.len().saturating_sub(KNOWN);
+        owners.drain(..old);
+    }
+
+    /// What this process serves, if it does.
+    pub fn owner_of(&self, process: &Process) -> Option<Arc<Owner>> {
+        let owners = self.owners.lock();
+        owners.iter().rfind(|owner| owner.process.id == process.id && owner.is_open()).cloned()
     }
 
     /// An owner as a client's routes name it: mostly the newest.

@@ -1,36 +1,48 @@
-//! A process that owns the virtual broker, or believes so.
+//! A broker process: the real one, but for its front. It claims, serves, steps down and stops as in the product.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use broker::own::front::{Bound, Doing, Doors, Front};
+use broker::own::{Broker, Settings};
 use broker::serve::Served;
-use broker::state::Settings;
 use broker::vb::clock::Clock;
-use broker::vb::{Limits, Now, VbSettings};
-use ledger::error::Error;
+use broker::vb::{Limits, Now};
+use ledger::log;
 use ledger::log::chain::{ChainLogs, ChainSettings};
-use ledger::log::{self, LogName};
 use ledger::quorum::Quorums;
 use net::remoting::Handler;
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 
 use super::BrokerLoad;
 use crate::load::ledgers::cluster;
 use crate::process::Process;
 use crate::world::Peer;
 
-/// The one virtual broker there is.
-pub const VB: u32 = 3;
-const LOG: &str = "vb-3";
-const CHECKPOINTS: &str = "vb-3-checkpoint";
+/// Of the one virtual broker there is.
+pub const PORT: u16 = 10911;
+pub const LOG: &str = "vb-0";
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
+/// Doors that are no use any more are closed within this time.
+const CLOSING: Duration = Duration::from_secs(2);
 
+/// A process that serves the virtual broker, or believes so: where clients ask.
 pub struct Owner {
     pub process: Arc<Process>,
     pub served: Arc<Served>,
     pub door: Arc<dyn Handler>,
     connections: AtomicU64,
+    /// Takes requests.
+    open: AtomicBool,
+    /// Its connections are there still: answers leave.
+    connected: AtomicBool,
+    /// Requests without an answer.
+    asked: AtomicUsize,
+    answered: Notify,
 }
 
 impl Owner {
@@ -38,14 +50,127 @@ impl Owner {
         *self.served.ended().borrow()
     }
 
-    pub fn next_connection(&self) -> u64 {
-        self.connections.fetch_add(1, Ordering::Relaxed)
+    pub fn is_open(&self) -> bool {
+        self.open.load(Relaxed)
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Relaxed)
+    }
+
+    /// A request comes in, by a connection of this number.
+    pub fn asked(&self) -> u64 {
+        self.asked.fetch_add(1, Relaxed);
+        self.connections.fetch_add(1, Relaxed)
+    }
+
+    pub fn answered(&self) {
+        self.asked.fetch_sub(1, Relaxed);
+        self.answered.notify_one();
     }
 }
 
-impl Drop for Owner {
+/// The front of one process: clients come in by simulated ways.
+struct Street {
+    load: Arc<BrokerLoad>,
+    process: Arc<Process>,
+}
+
+impl Front for Street {
+    fn bind(&self, _vb: u32) -> Doing<'_, io::Result<Box<dyn Bound>>> {
+        self.load.world.judge.hear(|model| model.logs.owns(self.process.id));
+        let (load, process) = (self.load.clone(), self.process.clone());
+        Box::pin(async move { Ok(Box::new(Street { load, process }) as Box<dyn Bound>) })
+    }
+
+    /// Clients know already, since the doors are open.
+    fn offer(&self, _vb: u32, _port: u16, _served: &Arc<Served>) {}
+
+    fn withdraw(&self, _vb: u32, _unregister: bool) {}
+
+    fn news(&self) {}
+
+    fn told(&self, _virtual_brokers: usize) -> Doing<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn unregister_all(&self) -> Doing<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl Bound for Street {
+    fn port(&self) -> u16 {
+        PORT
+    }
+
+    /// The judge compares what the owner knows with what was ever promised.
+    fn open(self: Box<Self>, served: &Arc<Served>) -> io::Result<Box<dyn Doors>> {
+        let (Street { load, process }, vb) = (*self, &served.vb);
+        load.world.trace.note(&format!("p{} owns {}, epoch {}", process.id.0, vb.name, vb.epoch()));
+        load.world.judge.hear(|model| model.broker_opened(process.id, vb.epoch(), &vb.core()));
+        let owner = Arc::new(Owner {
+            process,
+            door: served.door(),
+            served: served.clone(),
+            connections: AtomicU64::new(1),
+            open: AtomicBool::new(true),
+            connected: AtomicBool::new(true),
+            asked: AtomicUsize::new(0),
+            answered: Notify::new(),
+        });
+        load.route_to(&owner);
+        tokio::spawn(must_close(load.clone(), owner.clone()));
+        Ok(Box::new(Gate { load, owner }))
+    }
+}
+
+struct Gate {
+    load: Arc<BrokerLoad>,
+    owner: Arc<Owner>,
+}
+
+impl Doors for Gate {
+    fn close(self: Box<Self>, patience: Duration) -> Doing<'static, ()> {
+        self.owner.open.store(false, Relaxed);
+        Box::pin(async move {
+            let owner = &self.owner;
+            let all = async {
+                while owner.asked.load(Relaxed) > 0 {
+                    owner.answered.notified().await;
+                }
+            };
+            let _ = timeout(patience, all).await;
+        })
+    }
+}
+
+impl Drop for Gate {
     fn drop(&mut self) {
-        self.served.abandon();
+        let Gate { load, owner } = self;
+        owner.open.store(false, Relaxed);
+        owner.connected.store(false, Relaxed);
+        load.world.judge.hear(|model| model.brokers.closed(owner.process.id));
+        load.world.trace.note(&format!("p{} closes its doors", owner.process.id.0));
+    }
+}
+
+/// An owner whose log has ended closes its doors soon, unless it is paused.
+async fn must_close(load: Arc<BrokerLoad>, owner: Arc<Owner>) {
+    let mut ended = owner.served.ended();
+    let _ = ended.wait_for(|ended| *ended).await;
+    loop {
+        owner.process.awake().await;
+        let since = Instant::now();
+        let paused = || owner.process.is_paused();
+        load.world.until(CLOSING, || !owner.is_open() || paused()).await;
+        if !owner.is_open() || owner.process.is_dead() {
+            return;
+        }
+        if since.elapsed() >= CLOSING {
+            let text = format!("p{} has lost the virtual broker, and its doors are open", owner.process.id.0);
+            return load.world.judge.hear(|model| model.violation("O1", text));
+        }
     }
 }
 
@@ -65,23 +190,17 @@ impl Clock for Clocks {
     }
 }
 
-/// Takes the virtual broker over; the judge compares what the owner knows with what was ever promised.
-pub async fn open(load: &BrokerLoad, peer: &Peer) -> Result<Arc<Owner>, broker::Error> {
-    load.world.judge.hear(|model| model.logs.owns(peer.process.id));
+/// Starts a broker process of this name.
+pub async fn start(load: &Arc<BrokerLoad>, peer: &Peer, name: &str) -> Result<Broker, broker::error::Error> {
     let off = load.chance.within(0..load.plan.skew_ms * 2 + 1) as i64 - load.plan.skew_ms as i64;
     let clock = Arc::new(Clocks { began: Instant::now(), off: off + load.world.age().as_millis() as i64 });
-    let served = Served::open("cluster".into(), settings(load)?, &logs(load, peer)?, clock).await?;
-    let vb = &served.vb;
-    load.world.trace.note(&format!("vb {VB}: p{} owns it, epoch {}", peer.process.id.0, vb.epoch()));
-    load.world.judge.hear(|model| model.broker_opened(vb.epoch(), &vb.core()));
-    let door = served.door();
-    let owner = Owner { process: peer.process.clone(), served, door, connections: AtomicU64::new(1) };
-    let owner = Arc::new(owner);
-    load.owners.lock().push(owner.clone());
-    Ok(owner)
+    let front = Arc::new(Street { load: load.clone(), process: peer.process.clone() });
+    let metadata = (peer.store.clone(), load.world.meta.scope.clone());
+    let logs = Arc::new(logs(load, peer)?);
+    Broker::behind(front, settings(load, name), metadata, logs, clock, load.chance.number()).await
 }
 
-fn settings(load: &BrokerLoad) -> Result<VbSettings, Error> {
+fn settings(load: &BrokerLoad, name: &str) -> Settings {
     let limits = Limits {
         entry_bytes: load.plan.entry_bytes,
         unacknowledged: 256 << 10,
@@ -95,18 +214,24 @@ fn settings(load: &BrokerLoad) -> Result<VbSettings, Error> {
         thin_every: load.plan.thin_every,
         ..Limits::default()
     };
-    Ok(VbSettings {
-        id: VB,
-        name: "broker-3".into(),
-        address: SocketAddr::from((Ipv4Addr::new(10, 0, 0, 3), 10911)),
-        log: LogName::new(LOG)?,
-        checkpoints: LogName::new(CHECKPOINTS)?,
+    Settings {
+        cluster: "cluster".into(),
+        vbs: 1,
+        host: name.to_owned(),
+        base_port: PORT,
+        advertise: name.to_owned(),
+        rules: Default::default(),
+        store_host: IpAddr::V4(HOST),
+        namesrvs: Vec::new(),
+        lease: load.plan.lease,
         limits,
-        settings: Settings { sparse_percent: load.plan.sparse_percent, ..Settings::default() },
-    })
+        known: broker::state::Settings { sparse_percent: load.plan.sparse_percent, ..Default::default() },
+        net: Default::default(),
+        machine: name.to_owned(),
+    }
 }
 
-fn logs(load: &BrokerLoad, peer: &Peer) -> Result<ChainLogs, Error> {
+fn logs(load: &BrokerLoad, peer: &Peer) -> Result<ChainLogs, ledger::Error> {
     let (e, w, a) = load.quorums;
     let roll_bytes = load.plan.roll_bytes;
     let limits = log::Limits { window_bytes: 512 << 10, roll_bytes, ..log::Limits::default() };

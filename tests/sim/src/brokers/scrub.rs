@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::BrokerLoad;
 use super::owner::{self, Owner};
@@ -12,22 +12,20 @@ use crate::process::Process;
 pub async fn scrub(load: &Arc<BrokerLoad>) -> Result<(), String> {
     let peer = load.clients.join(&load.world, "the last broker");
     let client = load.clients.join(&load.world, "the last client");
-    let mut last = String::new();
-    for _ in 0..60 {
-        match timeout(Duration::from_secs(30), owner::open(load, &peer)).await {
-            Ok(Ok(owner)) => {
-                load.owners.lock().retain(|other| Arc::ptr_eq(other, &owner));
-                last = match load.send_one(&client.process).await {
-                    true => match read_all(load, &client.process, &owner).await {
-                        // An owner that was still opening when the storm ended may come after us.
-                        Err(_) if owner.is_over() => "it was stolen".into(),
-                        read => return read,
-                    },
-                    false => "nothing is acknowledged".into(),
-                };
-            }
-            Ok(Err(error)) => last = error.to_string(),
-            Err(_) => last = "it takes longer than 30 s to open it".into(),
+    let started = owner::start(load, &peer, "the-last").await;
+    let _broker = started.map_err(|error| format!("a broker cannot be started: {error}"))?;
+    let mut last = "nobody claims it".to_owned();
+    for _ in 0..100 {
+        if let Some(owner) = load.owner_of(&peer.process) {
+            load.owners.lock().retain(|other| Arc::ptr_eq(other, &owner));
+            last = match load.send_one(&client.process).await {
+                true => match read_all(load, &client.process, &owner).await {
+                    // Something that the storm has left in flight may have come after us.
+                    Err(_) if owner.is_over() => "it was stolen".into(),
+                    read => return read,
+                },
+                false => "nothing is acknowledged".into(),
+            };
         }
         sleep(Duration::from_secs(1)).await;
     }

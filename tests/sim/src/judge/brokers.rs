@@ -1,17 +1,22 @@
 //! What clients of a virtual broker were told. Q1: offsets without holes, each given once. Q2: an acknowledged message
 //! is delivered, from where it was acknowledged. Q3: what was committed, created or decided stays so. Q4: a unit is
-//! there whole or not at all. Q5: store times never fall.
+//! there whole or not at all. Q5: store times never fall. O1: who has lost a virtual broker closes its doors. O2: who
+//! serves it claims it again only while nobody else has owned it since.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use broker::serve::CERTAIN;
 use broker::vb::Core;
+use bytes::Bytes;
+use metadata::Scope;
 use tokio::time::Instant;
 
 use super::{Model, Value};
 use crate::brokers::consumers::Progress;
+use crate::brokers::owner::LOG;
 use crate::brokers::requests::{Outgoing, topic_name};
+use crate::process::ProcessId;
 
 /// Where a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,9 +79,17 @@ pub struct Brokers {
     perhaps_decided: BTreeSet<u64>,
     decided: BTreeMap<u64, bool>,
     newest: (u64, u64),
+    /// Whose doors are open, in which epoch.
+    serving: BTreeMap<ProcessId, u64>,
+    /// In which metadata says that it is owned.
+    owned: u64,
 }
 
 impl Brokers {
+    pub fn closed(&mut self, process: ProcessId) {
+        self.serving.remove(&process);
+    }
+
     pub fn next_id(&mut self) -> u64 {
         self.ids += 1;
         self.ids
@@ -206,7 +219,8 @@ impl Brokers {
 
 impl Model {
     /// An owner serves.
-    pub fn broker_opened(&mut self, epoch: u64, core: &Core) {
+    pub fn broker_opened(&mut self, process: ProcessId, epoch: u64, core: &Core) {
+        self.brokers.serving.insert(process, epoch);
         self.count("brokers opened");
         let begins = core.acknowledged();
         self.brokers.newest = self.brokers.newest.max((epoch, begins));
@@ -222,6 +236,29 @@ impl Model {
             let text =
                 format!("the owner of epoch {epoch} begins at {}, after {newest_time:?}", core.last_time());
             self.violation("Q5", text);
+        }
+    }
+
+    /// A key that is no ledger's was changed: an owner's, or a claim, perhaps.
+    pub fn ownership_changed(
+        &mut self,
+        scope: &Scope,
+        key: &str,
+        value: Option<&Bytes>,
+        by: Option<ProcessId>,
+    ) {
+        let Some(value) = value else { return };
+        if key == scope.vb_owner(LOG) {
+            match metadata::schema::Owner::decode(LOG, value) {
+                Ok(owner) => self.brokers.owned = owner.epoch,
+                Err(error) => self.violation("O2", error.to_string()),
+            }
+        }
+        let serves =
+            by.filter(|_| scope.claimed_vb(key).is_some()).and_then(|by| self.brokers.serving.get(&by));
+        if let Some(epoch) = serves.copied().filter(|epoch| *epoch < self.brokers.owned) {
+            let owned = self.brokers.owned;
+            self.violation("O2", format!("who serves epoch {epoch} has claimed what epoch {owned} owns"));
         }
     }
 

@@ -56,7 +56,10 @@ impl Metadata {
 impl Model {
     /// A committed change of one key; by whom, if that is known.
     pub fn committed(&mut self, scope: &Scope, key: &str, value: Option<&Bytes>, by: Option<ProcessId>) {
-        let Some(ledger) = scope.ledger_of(key) else { return self.linked(scope, key, value) };
+        let Some(ledger) = scope.ledger_of(key) else {
+            self.ownership_changed(scope, key, value, by);
+            return self.linked(scope, key, value);
+        };
         let Some(value) = value else {
             // What is found after a restart of the store is told in another order.
             let mut links = self.metadata.links.iter();

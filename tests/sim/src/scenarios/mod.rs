@@ -1,6 +1,7 @@
-//! The scenarios S1 to S18: regressions that others have lived through, each played with several seeds.
+//! The scenarios S1 to S24: regressions that others have lived through, each played with several seeds.
 
 pub mod bookies;
+pub mod brokers;
 pub mod fencing;
 pub mod logs;
 pub mod recovery;
@@ -95,5 +96,26 @@ pub const ALL: &[(&str, Scenario)] = &[
     (
         "s05_what_is_replayed_after_a_failed_sync_is_written_again",
         bookies::s05_what_is_replayed_after_a_failed_sync_is_written_again,
+    ),
+    (
+        "s19_what_is_given_up_in_order_is_served_by_another_within_a_second",
+        brokers::s19_what_is_given_up_in_order_is_served_by_another_within_a_second,
+    ),
+    (
+        "s20_an_owner_that_was_paused_steps_down_and_takes_nothing_back",
+        brokers::s20_an_owner_that_was_paused_steps_down_and_takes_nothing_back,
+    ),
+    ("s21_a_lease_that_ends_early_leaves_one_owner", brokers::s21_a_lease_that_ends_early_leaves_one_owner),
+    (
+        "s22_claims_whose_outcome_is_not_told_are_served_or_left",
+        brokers::s22_claims_whose_outcome_is_not_told_are_served_or_left,
+    ),
+    (
+        "s23_a_broker_that_is_started_again_serves_at_once",
+        brokers::s23_a_broker_that_is_started_again_serves_at_once,
+    ),
+    (
+        "s24_an_owner_that_was_robbed_unnoticed_begins_anew",
+        brokers::s24_an_owner_that_was_robbed_unnoticed_begins_anew,
     ),
 ];

@@ -1,0 +1,191 @@
+//! Scenarios about who serves a virtual broker (S19 to S24).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::own::Broker;
+use tokio::time::{Instant, sleep};
+
+use crate::brokers::BrokerLoad;
+use crate::brokers::owner;
+use crate::brokers::scrub::scrub;
+use crate::metastore::Fate;
+use crate::stage::{Stage, play};
+use crate::world::Peer;
+
+/// After a crash: the lease, and what it takes to notice its end and to recover.
+const LONG: Duration = Duration::from_secs(8);
+const CLOSING: Duration = Duration::from_secs(2);
+
+struct Scene {
+    stage: Stage,
+    load: Arc<BrokerLoad>,
+    client: Peer,
+}
+
+struct Player {
+    peer: Peer,
+    broker: Broker,
+}
+
+impl Scene {
+    fn set(stage: &Stage) -> Scene {
+        let client = stage.clients.join(&stage.world, "client");
+        Scene { load: stage.broker_load(), client, stage: stage.clone() }
+    }
+
+    async fn enter(&self, name: &str) -> Result<Player, String> {
+        let peer = self.stage.clients.join(&self.stage.world, name);
+        let broker = owner::start(&self.load, &peer, name).await.map_err(|error| error.to_string())?;
+        Ok(Player { peer, broker })
+    }
+
+    fn epoch_of(&self, player: &Player) -> Option<u64> {
+        let owner = self.load.owner_of(&player.peer.process).filter(|owner| !owner.is_over());
+        owner.map(|owner| owner.served.vb.epoch())
+    }
+
+    /// Waits until this one serves, and a client has had a message acknowledged by it.
+    async fn must_serve(&self, player: &Player, within: Duration, when: &str) -> Result<(), String> {
+        let began = Instant::now();
+        let mut served = false;
+        while !served && began.elapsed() <= within {
+            sleep(Duration::from_millis(10)).await;
+            served = self.epoch_of(player).is_some() && self.load.send_one(&self.client.process).await;
+        }
+        let took = began.elapsed().as_millis();
+        self.stage.expect(served && began.elapsed() <= within, &format!("{when} it serves; {took} ms"))
+    }
+
+    async fn must_have_closed(&self, player: &Player, when: &str) -> Result<(), String> {
+        let closed = || self.load.owner_of(&player.peer.process).is_none();
+        self.stage
+            .expect(self.stage.world.until(CLOSING, closed).await, &format!("{when} its doors are closed"))
+    }
+
+    fn dies(&self, player: Player) {
+        player.peer.process.kill();
+        drop(player.broker);
+    }
+
+    async fn ends(&self) -> Result<(), String> {
+        scrub(&self.load).await
+    }
+}
+
+pub fn s19_what_is_given_up_in_order_is_served_by_another_within_a_second() -> Result<(), String> {
+    play(4, async |stage| {
+        let scene = Scene::set(&stage);
+        let first = scene.enter("A").await?;
+        scene.must_serve(&first, LONG, "alone").await?;
+        let standby = scene.enter("B").await?;
+        sleep(Duration::from_secs(5)).await;
+        stage.expect(scene.epoch_of(&standby).is_none(), "a standby stands by")?;
+        let (leaving, process) = (first.broker, first.peer.process);
+        let left = tokio::spawn(async move { leaving.stop().await });
+        scene.must_serve(&standby, Duration::from_secs(1), "after a graceful stop").await?;
+        stage.expect(left.await.is_ok() && scene.load.owner_of(&process).is_none(), "the first has gone")?;
+        drop(standby);
+        scene.ends().await
+    })
+}
+
+pub fn s20_an_owner_that_was_paused_steps_down_and_takes_nothing_back() -> Result<(), String> {
+    play(4, async |stage| {
+        let scene = Scene::set(&stage);
+        let first = scene.enter("A").await?;
+        scene.must_serve(&first, LONG, "alone").await?;
+        let standby = scene.enter("B").await?;
+        first.peer.process.pause();
+        scene.must_serve(&standby, LONG, "while the owner is paused").await?;
+        let epoch = scene.epoch_of(&standby);
+        first.peer.process.resume();
+        scene.must_have_closed(&first, "when it has woken up").await?;
+        sleep(LONG).await;
+        stage.expect(scene.epoch_of(&standby) == epoch, "nothing was taken back")?;
+        scene.dies(standby);
+        scene.must_serve(&first, LONG, "after the other's death").await?;
+        drop(first);
+        scene.ends().await
+    })
+}
+
+/// Alone it puts its claim back and serves on; beside a standby one of the two serves, and only one.
+pub fn s21_a_lease_that_ends_early_leaves_one_owner() -> Result<(), String> {
+    play(4, async |stage| {
+        let scene = Scene::set(&stage);
+        let first = scene.enter("A").await?;
+        scene.must_serve(&first, LONG, "alone").await?;
+        let epoch = scene.epoch_of(&first);
+        stage.world.meta.expire_leases_of(first.peer.process.id).await;
+        sleep(LONG).await;
+        stage.expect(scene.epoch_of(&first) == epoch, "an owner alone serves on in its epoch")?;
+        let second = scene.enter("B").await?;
+        sleep(LONG).await;
+        stage.expect(scene.epoch_of(&first) == epoch, "its claim was put back: the other stands by")?;
+        for _ in 0..3 {
+            stage.world.meta.expire_leases_of(first.peer.process.id).await;
+            stage.world.meta.expire_leases_of(second.peer.process.id).await;
+            sleep(LONG).await;
+            let owners = [&first, &second].into_iter().filter(|player| scene.epoch_of(player).is_some());
+            stage.expect(owners.count() == 1, "one of them serves")?;
+        }
+        drop((first, second));
+        scene.ends().await
+    })
+}
+
+pub fn s22_claims_whose_outcome_is_not_told_are_served_or_left() -> Result<(), String> {
+    for fate in [Fate::Done, Fate::Lost, Fate::DoneLater] {
+        for nth in 0..8 {
+            play(4, async |stage| {
+                let scene = Scene::set(&stage);
+                stage.world.meta.doom(nth, fate);
+                let first = scene.enter("A").await?;
+                scene.must_serve(&first, 2 * LONG, "alone").await?;
+                let second = scene.enter("B").await?;
+                stage.world.meta.doom(nth, fate);
+                first.broker.stop().await;
+                scene.must_serve(&second, 2 * LONG, "after a graceful stop").await?;
+                drop((first, second));
+                scene.ends().await
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// It does not wait for the lease of the process before it.
+pub fn s23_a_broker_that_is_started_again_serves_at_once() -> Result<(), String> {
+    play(4, async |stage| {
+        let scene = Scene::set(&stage);
+        let first = scene.enter("A").await?;
+        scene.must_serve(&first, LONG, "alone").await?;
+        let standby = scene.enter("B").await?;
+        scene.dies(first);
+        let again = scene.enter("A").await?;
+        scene.must_serve(&again, Duration::from_secs(1), "started again").await?;
+        drop((again, standby));
+        scene.ends().await
+    })
+}
+
+/// It slept through another's time, and finds nobody's claim: it owns nothing before it has opened the log again.
+pub fn s24_an_owner_that_was_robbed_unnoticed_begins_anew() -> Result<(), String> {
+    play(4, async |stage| {
+        let scene = Scene::set(&stage);
+        let first = scene.enter("A").await?;
+        scene.must_serve(&first, LONG, "alone").await?;
+        let second = scene.enter("B").await?;
+        first.peer.process.pause();
+        scene.must_serve(&second, LONG, "while the owner is paused").await?;
+        let (robber, epoch) = (second.peer.process.id, scene.epoch_of(&second));
+        scene.dies(second);
+        stage.world.meta.expire_leases_of(robber).await;
+        first.peer.process.resume();
+        scene.must_serve(&first, LONG, "after the other's time").await?;
+        stage.expect(scene.epoch_of(&first) > epoch, "in an epoch of its own")?;
+        drop(first);
+        scene.ends().await
+    })
+}
