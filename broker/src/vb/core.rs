@@ -36,7 +36,8 @@ pub struct Limits {
     pub unacknowledged: usize,
     /// How much more than that offsets and decisions may add.
     pub reserve: usize,
-    /// Messages are refused while the oldest record waits for longer.
+    /// Messages are refused while the oldest record waits for longer. Not sooner than senders are told that it takes long: a
+    /// disk that stands still for less is a late answer then, and no error that most clients do not try again.
     pub age: Duration,
     /// A sender is told that it takes long.
     pub slow_after: Duration,
@@ -60,7 +61,7 @@ impl Default for Limits {
             flights: 2,
             unacknowledged: 12 << 20,
             reserve: 2 << 20,
-            age: Duration::from_secs(1),
+            age: Duration::from_millis(2500),
             slow_after: Duration::from_millis(2500),
             tail_bytes: 64 << 20,
             read_bytes: 32 << 20,

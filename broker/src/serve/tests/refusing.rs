@@ -70,7 +70,7 @@ async fn senders_are_told_to_wait_before_anything_is_stored_and_not_after() {
     let log = LogName::new("vb-0").unwrap();
     world.logs.hold(&log);
     let waiting = client.send(send("t", 0, "").write().body("in flight"));
-    wait(1_500).await;
+    wait(2_600).await;
     let busy = client.ask(send("t", 0, "").write().body("refused")).await;
     assert_eq!(busy.code, 2);
     assert!(busy.remark.is_some_and(|remark| remark.contains("ms")));

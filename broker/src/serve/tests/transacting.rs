@@ -55,7 +55,7 @@ async fn a_decision_is_taken_while_senders_are_told_to_wait() {
     let log = LogName::new("vb-0").unwrap();
     world.logs.hold(&log);
     client.send(send("t", 0, "").write().body("in flight"));
-    wait(1_500).await;
+    wait(2_600).await;
     assert_eq!(client.ask(send("t", 0, "").write().body("refused")).await.code, 2);
     let decided = client.send(end(&sent, 8));
     wait(10).await;
