@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	rocketmq "github.com/apache/rocketmq-client-go/v2"
 	"github.com/apache/rocketmq-client-go/v2/admin"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
 	"github.com/apache/rocketmq-client-go/v2/producer"
@@ -157,6 +158,11 @@ func sendChosenQueue(w *world) error {
 	if err != nil {
 		return err
 	}
+	// Brokers make a topic one by one as messages come, and the client learns of each: until it knows all, keys may move.
+	return eventually(60*time.Second, func() error { return keysStay(topic, sender) })
+}
+
+func keysStay(topic string, sender rocketmq.Producer) error {
 	queues := map[string]primitive.MessageQueue{}
 	for i := 0; i < 60; i++ {
 		key := "order-" + strconv.Itoa(i%5)
