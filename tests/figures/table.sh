@@ -65,5 +65,5 @@ row() {
     done <<<"$all"
 }
 
-# What the disk alone makes of an open loop, to hold the next row against.
-the_disk_at() { row "the disk alone, $1 synced writes/s" "" "$stratamq" bench disk --folder "$work" --rate "$1" --seconds "$seconds"; }
+# What the disk alone makes of an open loop, to hold the next row against; long enough for its bad moments to fall into it.
+the_disk_at() { row "the disk alone, $1 synced writes/s" "" "$stratamq" bench disk --folder "$work" --rate "$1" --seconds $((seconds * 4)); }
