@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::figures::{self, About, DiskProbe, Figures, Measured};
+use super::figures::{self, About, Figures, Measured};
 use super::pace::{Beat, Schedule};
-use super::{load, machine, sides, storage};
+use super::storage::Probe;
+use super::{load, machine, sides};
 use crate::config::Size;
 use crate::error::{Error, Outcome};
 
@@ -48,20 +49,13 @@ impl Disk {
                 "--rate and --seconds are at least 1, --size from 1 to {GROUP}"
             )));
         }
-        let file_system = storage::file_system(&self.folder)?;
         let busy_before = machine::busy().await;
-        let before = storage::fdatasync_p50_us(&self.folder)?;
+        let probe = Probe::begin(self.folder.clone())?;
         let file = space(&self.folder)?;
         let measured = measure(&file, self.rate, size, Duration::from_secs(self.seconds)).await?;
-        let folder = self.folder.display().to_string();
-        let disk = DiskProbe {
-            folder: folder.clone(),
-            file_system,
-            fdatasync_p50_us_before: before.round(),
-            fdatasync_p50_us_after: storage::fdatasync_p50_us(&self.folder)?.round(),
-        };
+        let (disk, metadata) = (probe.end()?, self.folder.display().to_string());
         let rounds = vec![measured.per_second()];
-        let about = About { side: "disk".into(), metadata: folder, copies: 1, rounds, disk, busy_before };
+        let about = About { side: "disk".into(), metadata, copies: 1, rounds, disk, busy_before };
         sides::show(&[Figures::of(about, &measured)], self.json)
     }
 }

@@ -6,9 +6,10 @@ use clap::Args;
 use ledger::quorum::Quorums;
 use metadata::Stored;
 
-use super::figures::{About, DiskProbe, Figures, Measured};
+use super::figures::{About, Figures, Measured};
 use super::read::{self, Plan};
-use super::{ledgers, load, machine, sides, storage};
+use super::storage::{self, Probe};
+use super::{ledgers, load, machine, sides};
 use crate::cluster::Cluster;
 use crate::config::{MetadataUri, Size};
 use crate::error::{Error, Outcome};
@@ -56,21 +57,15 @@ impl Read {
             .map_err(|error| Error::Usage(error.to_string()))?;
         let plan = self.plan()?;
         let folder = storage::probed(self.disk.as_ref(), &self.pid)?;
-        let file_system = storage::file_system(&folder)?;
         let cluster = Cluster::connect(&self.metadata).await?;
         let busy_before = machine::busy().await;
-        let before = storage::fdatasync_p50_us(&folder)?;
+        let probe = Probe::begin(folder)?;
         let payload = load::payload(plan.entry_bytes);
         let stored = read::fill(&plan, &cluster, &ledgers::plan(quorums), payload).await?;
         let ran = self.rounds(&plan, &cluster, &stored).await;
         ledgers::delete(&cluster, &[stored.id]).await?;
         let (measured, rounds) = ran?;
-        let disk = DiskProbe {
-            folder: folder.display().to_string(),
-            file_system,
-            fdatasync_p50_us_before: before.round(),
-            fdatasync_p50_us_after: storage::fdatasync_p50_us(&folder)?.round(),
-        };
+        let disk = probe.end()?;
         let side = if self.cold { "cold" } else { "cached" };
         let metadata = self.metadata.to_string();
         // What is written meanwhile has nothing to do with reading.

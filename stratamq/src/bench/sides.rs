@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::figures::{About, DiskProbe, Figures, Measured};
-use super::{machine, storage};
+use super::machine;
+use super::storage::{self, Probe};
 use crate::error::{Error, Outcome};
 use crate::output::say;
 use crate::table;
@@ -47,18 +48,13 @@ impl<T> Side<T> {
         run: impl AsyncFnOnce(&mut T) -> Outcome<Measured>,
     ) -> Outcome {
         let folder = storage::probed(disk, &self.pids)?;
-        let file_system = storage::file_system(&folder)?;
         self.busy_before = self.busy_before.max(machine::busy().await);
-        let before = storage::fdatasync_p50_us(&folder)?;
+        let probe = Probe::begin(folder)?;
         let measured = run(&mut self.target).await?;
         self.rounds.push(measured.per_second());
-        let first = self.disk.as_ref().map_or(before, |probe| probe.fdatasync_p50_us_before);
-        self.disk = Some(DiskProbe {
-            folder: folder.display().to_string(),
-            file_system,
-            fdatasync_p50_us_before: first.round(),
-            fdatasync_p50_us_after: storage::fdatasync_p50_us(&folder)?.round(),
-        });
+        let disk = probe.end()?;
+        let first = self.disk.as_ref().unwrap_or(&disk).fdatasync_p50_us_before;
+        self.disk = Some(DiskProbe { fdatasync_p50_us_before: first, ..disk });
         match &mut self.measured {
             Some(all) => all.add(&measured),
             none => *none = Some(measured),

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::figures::DiskProbe;
 use super::machine;
 use crate::error::{Error, Outcome};
 
@@ -28,7 +29,7 @@ pub fn probed(named: Option<&PathBuf>, pids: &[u32]) -> Outcome<PathBuf> {
 }
 
 /// The type of the file system that holds `folder`. Memory is refused: it hides the whole cost of durability.
-pub fn file_system(folder: &Path) -> Outcome<String> {
+fn file_system(folder: &Path) -> Outcome<String> {
     let folder =
         folder.canonicalize().map_err(|error| Error::cannot(format!("use {}", folder.display()), error))?;
     let mounts = fs::read_to_string("/proc/self/mountinfo")
@@ -56,8 +57,32 @@ fn kind_of(folder: &Path, mounts: &str) -> Option<String> {
     found.max_by_key(|(depth, _)| *depth)?.1.map(str::to_string)
 }
 
+/// The disk under a run, looked at before and after it.
+pub struct Probe {
+    folder: PathBuf,
+    file_system: String,
+    before: f64,
+}
+
+impl Probe {
+    pub fn begin(folder: PathBuf) -> Outcome<Probe> {
+        let file_system = file_system(&folder)?;
+        let before = fdatasync_p50_us(&folder)?;
+        Ok(Probe { folder, file_system, before })
+    }
+
+    pub fn end(self) -> Outcome<DiskProbe> {
+        Ok(DiskProbe {
+            fdatasync_p50_us_before: self.before.round(),
+            fdatasync_p50_us_after: fdatasync_p50_us(&self.folder)?.round(),
+            folder: self.folder.display().to_string(),
+            file_system: self.file_system,
+        })
+    }
+}
+
 /// The median of some writes of 4 KB, each followed by fdatasync, in µs.
-pub fn fdatasync_p50_us(folder: &Path) -> Outcome<f64> {
+fn fdatasync_p50_us(folder: &Path) -> Outcome<f64> {
     let path = folder.join(format!(".stratamq-probe-{}", std::process::id()));
     let failed = |error| Error::cannot(format!("probe the disk with {}", path.display()), error);
     let file = OpenOptions::new().create_new(true).write(true).open(&path).map_err(failed)?;
