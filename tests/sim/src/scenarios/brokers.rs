@@ -34,6 +34,22 @@ impl Scene {
         Scene { load: stage.broker_load(), client, stage: stage.clone() }
     }
 
+    /// With one who serves, alone.
+    async fn with_owner(stage: &Stage) -> Result<(Scene, Player), String> {
+        let scene = Scene::set(stage);
+        let owner = scene.enter("A").await?;
+        scene.must_serve(&owner, LONG, "alone").await?;
+        Ok((scene, owner))
+    }
+
+    /// Another enters, and has taken over from an owner that is paused.
+    async fn robbed_while_paused(&self, owner: &Player) -> Result<Player, String> {
+        let other = self.enter("B").await?;
+        owner.peer.process.pause();
+        self.must_serve(&other, LONG, "while the owner is paused").await?;
+        Ok(other)
+    }
+
     async fn enter(&self, name: &str) -> Result<Player, String> {
         let peer = self.stage.clients.join(&self.stage.world, name);
         let broker = owner::start(&self.load, &peer, name).await.map_err(|error| error.to_string())?;
@@ -75,9 +91,7 @@ impl Scene {
 
 pub fn s19_what_is_given_up_in_order_is_served_by_another_within_a_second() -> Result<(), String> {
     play(4, async |stage| {
-        let scene = Scene::set(&stage);
-        let first = scene.enter("A").await?;
-        scene.must_serve(&first, LONG, "alone").await?;
+        let (scene, first) = Scene::with_owner(&stage).await?;
         let standby = scene.enter("B").await?;
         sleep(Duration::from_secs(5)).await;
         stage.expect(scene.epoch_of(&standby).is_none(), "a standby stands by")?;
@@ -92,12 +106,8 @@ pub fn s19_what_is_given_up_in_order_is_served_by_another_within_a_second() -> R
 
 pub fn s20_an_owner_that_was_paused_steps_down_and_takes_nothing_back() -> Result<(), String> {
     play(4, async |stage| {
-        let scene = Scene::set(&stage);
-        let first = scene.enter("A").await?;
-        scene.must_serve(&first, LONG, "alone").await?;
-        let standby = scene.enter("B").await?;
-        first.peer.process.pause();
-        scene.must_serve(&standby, LONG, "while the owner is paused").await?;
+        let (scene, first) = Scene::with_owner(&stage).await?;
+        let standby = scene.robbed_while_paused(&first).await?;
         let epoch = scene.epoch_of(&standby);
         first.peer.process.resume();
         scene.must_have_closed(&first, "when it has woken up").await?;
@@ -113,9 +123,7 @@ pub fn s20_an_owner_that_was_paused_steps_down_and_takes_nothing_back() -> Resul
 /// Alone it puts its claim back and serves on; beside a standby one of the two serves, and only one.
 pub fn s21_a_lease_that_ends_early_leaves_one_owner() -> Result<(), String> {
     play(4, async |stage| {
-        let scene = Scene::set(&stage);
-        let first = scene.enter("A").await?;
-        scene.must_serve(&first, LONG, "alone").await?;
+        let (scene, first) = Scene::with_owner(&stage).await?;
         let epoch = scene.epoch_of(&first);
         stage.world.meta.expire_leases_of(first.peer.process.id).await;
         sleep(LONG).await;
@@ -158,9 +166,7 @@ pub fn s22_claims_whose_outcome_is_not_told_are_served_or_left() -> Result<(), S
 /// It does not wait for the lease of the process before it.
 pub fn s23_a_broker_that_is_started_again_serves_at_once() -> Result<(), String> {
     play(4, async |stage| {
-        let scene = Scene::set(&stage);
-        let first = scene.enter("A").await?;
-        scene.must_serve(&first, LONG, "alone").await?;
+        let (scene, first) = Scene::with_owner(&stage).await?;
         let standby = scene.enter("B").await?;
         scene.dies(first);
         let again = scene.enter("A").await?;
@@ -173,12 +179,8 @@ pub fn s23_a_broker_that_is_started_again_serves_at_once() -> Result<(), String>
 /// It slept through another's time, and finds nobody's claim: it owns nothing before it has opened the log again.
 pub fn s24_an_owner_that_was_robbed_unnoticed_begins_anew() -> Result<(), String> {
     play(4, async |stage| {
-        let scene = Scene::set(&stage);
-        let first = scene.enter("A").await?;
-        scene.must_serve(&first, LONG, "alone").await?;
-        let second = scene.enter("B").await?;
-        first.peer.process.pause();
-        scene.must_serve(&second, LONG, "while the owner is paused").await?;
+        let (scene, first) = Scene::with_owner(&stage).await?;
+        let second = scene.robbed_while_paused(&first).await?;
         let (robber, epoch) = (second.peer.process.id, scene.epoch_of(&second));
         scene.dies(second);
         stage.world.meta.expire_leases_of(robber).await;
