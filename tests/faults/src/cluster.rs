@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::http;
 use crate::network::Network;
+use crate::ports::free_port;
 use crate::process::{Process, command, run};
 
 /// How long a bookie may take from its start until it is ready, and etcd too.
@@ -48,10 +48,6 @@ pub struct Cluster {
     pub store: Arc<dyn Store>,
     pub scope: Scope,
     pub folder: TempDir,
-}
-
-pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 impl Cluster {

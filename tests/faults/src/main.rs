@@ -1,7 +1,7 @@
 //! Faults on real processes. STRATAMQ names the binary under test.
 //!
-//! `faults run [PART OF A NAME]` runs every case once; `faults soak --minutes N` goes on choosing cases at random;
-//! `faults write` is the writer that both start.
+//! `faults run [PART OF A NAME]` runs every case once, side by side where they may be; `faults soak --minutes N` goes on
+//! choosing cases at random, one at a time; `faults case` and `faults write` are what both start.
 
 mod access;
 mod bad_input;
@@ -10,9 +10,11 @@ mod checker;
 mod cluster;
 mod entry;
 mod http;
+mod lanes;
 mod load;
 mod messages;
 mod network;
+mod ports;
 mod process;
 mod roles;
 mod suite;
@@ -45,6 +47,12 @@ enum What {
         /// Only cases whose name contains this.
         only: Option<String>,
     },
+    /// One case, in a process and a lane of its own.
+    Case {
+        name: String,
+        #[arg(long, default_value_t = 0)]
+        lane: u16,
+    },
     /// The load and the judge of the cases about messages, on servers that run already.
     Beside {
         #[arg(long)]
@@ -59,8 +67,9 @@ enum What {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match Cli::parse().what {
-        What::Run { only } => finish(run(&chosen(only)).await),
+        What::Run { only } => finish(lanes::run(&chosen(only)).await),
         What::Soak { minutes, only } => finish(soak(&chosen(only), minutes).await),
+        What::Case { name, lane } => case(&name, lane).await,
         What::Beside { namesrv, commands } => {
             let mut count = Count::default();
             count.note("messages beside commands", messages::beside(&namesrv, &commands).await);
@@ -81,12 +90,15 @@ fn chosen(only: Option<String>) -> Vec<Case> {
     all.filter(|case| only.as_ref().is_none_or(|part| case.name.contains(part))).collect()
 }
 
-async fn run(cases: &[Case]) -> Count {
-    let mut count = Count::default();
-    for case in cases {
-        count.run(case).await;
+async fn case(name: &str, lane: u16) -> ExitCode {
+    let all = chosen(None);
+    match (lanes::enter(lane), all.iter().find(|case| case.name == name)) {
+        (Ok(()), Some(case)) => case.run().await.code(),
+        (entered, _) => {
+            eprintln!("no case '{name}' in lane {lane}: {entered:?}");
+            ExitCode::from(2)
+        }
     }
-    count
 }
 
 async fn soak(cases: &[Case], minutes: u64) -> Count {
@@ -94,12 +106,12 @@ async fn soak(cases: &[Case], minutes: u64) -> Count {
     let mut count = Count::default();
     while Instant::now() < end && count.failed == 0 {
         let Some(case) = cases.choose(&mut rand::rng()) else { break };
-        count.run(case).await;
+        count.tell(case, lanes::in_lane(case, 0).await);
     }
     count
 }
 
 fn finish(count: Count) -> ExitCode {
     println!("{} passed, {} failed", count.passed, count.failed);
-    if count.failed == 0 && count.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    count.code()
 }

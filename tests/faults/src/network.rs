@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
 
+use crate::lanes::lane;
 use crate::process::run;
 
 /// How a bookie is cut off.
@@ -38,7 +39,7 @@ impl Network {
         let (pid, n) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let network = Network {
             tag: format!("st{}x{n}", pid % 100_000),
-            subnet: format!("10.213.{}", (pid + n) % 250 + 1),
+            subnet: format!("10.{}.{}", 213 + lane(), (pid + n) % 250 + 1),
             namespaces: vec![],
         };
         ip(&format!("link add {0}br type bridge", network.tag))?;

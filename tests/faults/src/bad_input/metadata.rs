@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep};
 
 use super::one;
 use super::raw::{Code, KEY, Raw, add, must_serve, read};
-use crate::cluster::{Cluster, free_port};
+use crate::cluster::Cluster;
+use crate::ports::free_port;
 use crate::process::Process;
 
 /// With nobody at the metadata address a bookie does not serve; it names the address, or ends and names it.

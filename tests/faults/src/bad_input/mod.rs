@@ -21,13 +21,13 @@ pub fn all() -> Vec<Case> {
         Case::new("oversized frame and entry", || Box::pin(requests::oversized())),
         Case::new("garbage bytes", || Box::pin(sockets::garbage())),
         Case::new("half a frame for ever", || Box::pin(sockets::half_frames())),
-        Case::new("ten thousand idle connections", || Box::pin(sockets::idle())),
+        Case::alone("ten thousand idle connections", || Box::pin(sockets::idle())),
         Case::new("a disk of another bookie", || Box::pin(identity::foreign_disk())),
         Case::new("a folder in use by another process", || Box::pin(identity::folder_in_use())),
         Case::new("etcd down at start", || Box::pin(metadata::down())),
         Case::new("etcd slow", || Box::pin(metadata::slow())),
         Case::new("a half formatted cluster", || Box::pin(metadata::half_formatted())),
-        Case::new("flood under a memory limit", || Box::pin(flood::flood())),
+        Case::alone("flood under a memory limit", || Box::pin(flood::flood())),
     ]
 }
 

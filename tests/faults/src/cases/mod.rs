@@ -14,7 +14,7 @@ pub fn all() -> Vec<Case> {
     vec![
         Case::new("kill -9 of a member of the open ensemble", || Box::pin(crash::member())),
         Case::new("kill -9 of two members at once", || Box::pin(crash::two_members())),
-        Case::new("graceful stop of a member under load", || Box::pin(crash::graceful_stop())),
+        Case::alone("graceful stop of a member under load", || Box::pin(crash::graceful_stop())),
         Case::new("all processes at once", || Box::pin(crash::everything())),
         Case::new("SIGSTOP of a member of the open ensemble", || Box::pin(pause::member())),
         Case::new("SIGSTOP of the lease holder", || Box::pin(pause::lease_holder_loses_office())),

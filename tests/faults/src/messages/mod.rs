@@ -26,20 +26,20 @@ const SOON: Duration = Duration::from_secs(30);
 
 pub fn all() -> Vec<Case> {
     vec![
-        Case::new("messages: kill -9 of the owner", || Box::pin(brokers::killed())),
-        Case::new("messages: SIGSTOP of the owner", || Box::pin(brokers::paused())),
-        Case::new("messages: graceful stop of the owner", || Box::pin(brokers::stopped())),
-        Case::new("messages: kill -9 of a bookie", || Box::pin(bookies::killed())),
-        Case::new("messages: SIGSTOP of a bookie", || Box::pin(bookies::paused())),
-        Case::new("messages: graceful stop of a bookie", || Box::pin(bookies::stopped())),
-        Case::new("messages: kill -9 of a name server", || Box::pin(namesrvs::killed())),
-        Case::new("messages: SIGSTOP of a name server", || Box::pin(namesrvs::paused())),
-        Case::new("messages: etcd paused", || Box::pin(etcd::paused())),
-        Case::new("messages: etcd killed and restarted", || Box::pin(etcd::killed())),
-        Case::new("messages: full disks", || Box::pin(full::disks())),
+        Case::alone("messages: kill -9 of the owner", || Box::pin(brokers::killed())),
+        Case::alone("messages: SIGSTOP of the owner", || Box::pin(brokers::paused())),
+        Case::alone("messages: graceful stop of the owner", || Box::pin(brokers::stopped())),
+        Case::alone("messages: kill -9 of a bookie", || Box::pin(bookies::killed())),
+        Case::alone("messages: SIGSTOP of a bookie", || Box::pin(bookies::paused())),
+        Case::alone("messages: graceful stop of a bookie", || Box::pin(bookies::stopped())),
+        Case::alone("messages: kill -9 of a name server", || Box::pin(namesrvs::killed())),
+        Case::alone("messages: SIGSTOP of a name server", || Box::pin(namesrvs::paused())),
+        Case::alone("messages: etcd paused", || Box::pin(etcd::paused())),
+        Case::alone("messages: etcd killed and restarted", || Box::pin(etcd::killed())),
+        Case::alone("messages: full disks", || Box::pin(full::disks())),
         Case::new("messages: bad requests", || Box::pin(bad_input::requests())),
         Case::new("messages: garbage and half frames", || Box::pin(bad_input::bytes())),
-        Case::new("messages: idle connections and slow readers", || Box::pin(bad_input::connections())),
+        Case::alone("messages: idle connections and slow readers", || Box::pin(bad_input::connections())),
     ]
 }
 

@@ -1,17 +1,16 @@
 //! Name servers and brokers as real processes, on a cluster of bookies.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use metadata::schema::{Claim, Owner};
-use rand::Rng;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
-use crate::cluster::{Cluster, free_port};
+use crate::cluster::Cluster;
 use crate::http;
+use crate::ports::{free_port, free_ports};
 use crate::process::{Process, command};
 
 pub const VBS: u32 = 8;
@@ -61,7 +60,7 @@ impl Servers {
             servers.start_one(&address).await?;
         }
         for _ in 0..2 {
-            let address = format!("127.0.0.1:{}", free_ports()?);
+            let address = format!("127.0.0.1:{}", broker_port()?);
             let (uri, namesrvs) = (servers.cluster.uri(), servers.addresses());
             let arguments = ["broker", "--metadata", &uri, "--namesrv", &namesrvs, "--listen", &address]
                 .map(str::to_owned);
@@ -200,14 +199,7 @@ impl Server {
 }
 
 /// A port that is free, and so are all that a broker listens on beside it.
-fn free_ports() -> Result<u16> {
-    for _ in 0..200 {
-        let base: u16 = rand::rng().random_range(20_000..32_000 - SPAN);
-        let all = (0..VBS as u16).flat_map(|vb| [base + 10 * vb, base + 10 * vb - 2]);
-        let bound: std::io::Result<Vec<_>> = all.map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
-        if bound.is_ok() {
-            return Ok(base);
-        }
-    }
-    bail!("no {SPAN} ports in a row are free between 20000 and 32000")
+fn broker_port() -> Result<u16> {
+    let beside: Vec<u16> = (0..VBS as u16).flat_map(|vb| [10 * vb, 10 * vb + 2]).collect();
+    Ok(free_ports(SPAN, &beside)? + 2)
 }
