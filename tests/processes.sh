@@ -1,17 +1,19 @@
 # Sourced by the runners under tests/: processes that a test starts in a folder and ends by their ids.
 # shellcheck shell=bash
 
-# free_port [SPAN]: a port of 20000-32000, below which and up to SPAN above which nothing listens either.
+# free_port [SPAN]: a port of 20000-32000, below which and up to SPAN above which nothing listens either. What is started
+# at the same time as others is given FROM and TO of its own in PORTS.
 free_port() {
-    local port span=${1:-0}
+    local port span=${1:-0} from=20000 to=32000
+    [ -z "${PORTS:-}" ] || read -r from to <<<"$PORTS"
     for _ in $(seq 500); do
-        port=$((20000 + RANDOM % (12000 - span)))
+        port=$((from + RANDOM % (to - from - span)))
         if nobody_listens $((port - (span > 0 ? 2 : 0))) $((port + span)); then
             echo "$port"
             return
         fi
     done
-    echo "found no free port between 20000 and 32000" >&2
+    echo "found no free port between $from and $to" >&2
     return 1
 }
 
