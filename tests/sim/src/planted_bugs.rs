@@ -42,7 +42,7 @@ pub fn go(seeds: u64, only: Option<&str>, threads: usize) -> ExitCode {
 #[cfg(feature = "planted")]
 const MOST: u64 = 600;
 
-/// The first scenario that goes wrong. All of them pass without a bug: that is what `cargo test -p sim` shows.
+/// The first scenario that goes wrong. All of them pass without a bug: that is what the test `scenarios` shows.
 #[cfg(feature = "planted")]
 fn first_scenario() -> Option<(&'static str, String)> {
     sim::scenarios::ALL.iter().find_map(|(name, play)| play().err().map(|told| (*name, told)))
@@ -85,6 +85,6 @@ fn first_violation(
 
 #[cfg(not(feature = "planted"))]
 pub fn go(_: u64, _: Option<&str>, _: usize) -> ExitCode {
-    println!("planted bugs are not compiled in: cargo run --release -p sim --features planted -- planted");
+    println!("planted bugs are not compiled in: ./test planted");
     ExitCode::FAILURE
 }
