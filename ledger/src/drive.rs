@@ -52,13 +52,16 @@ impl<C: Driven> Driver<C> {
         })
     }
 
-    /// Gives the core an event, then sends what it wants sent. `f` MUST NOT call back into the driver.
+    /// Gives the core an event, then sends what it wants sent. `f` MUST NOT call back into the driver; whoever it has
+    /// woken later ([`net::wake_later`]) may.
     pub fn with<R>(&self, f: impl FnOnce(&mut C, Duration) -> R) -> R {
-        let now = self.began.elapsed();
-        let mut state = self.state.lock();
-        let result = f(&mut state.core, now);
-        self.send_all(state);
-        result
+        gather(|| {
+            let now = self.began.elapsed();
+            let mut state = self.state.lock();
+            let result = f(&mut state.core, now);
+            self.send_all(state);
+            result
+        })
     }
 
     /// Looks at the core.
@@ -79,7 +82,7 @@ impl<C: Driven> Driver<C> {
         state.sending = true;
         while !batch.is_empty() {
             drop(state);
-            gather(|| batch.drain(..).for_each(|dispatch| self.send(dispatch)));
+            batch.drain(..).for_each(|dispatch| self.send(dispatch));
             state = self.state.lock();
             state.core.take_outgoing(&mut batch);
         }

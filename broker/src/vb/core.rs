@@ -386,10 +386,16 @@ impl Core {
         self.closed.push_back(Entry { base, body, since: self.open_since, taken_at: Duration::ZERO, grown });
     }
 
+    /// Beside another an entry leaves only if it is large: the disk is busy, and what comes meanwhile shares the next sync.
+    fn may_fly(&self) -> bool {
+        let large = !self.closed.is_empty() || self.open.len() >= self.limits.entry_bytes / 2;
+        self.flying.is_empty() || large && self.flying.len() < self.limits.flights
+    }
+
     /// The next entry for the log, if it is time for one. Its taker says what became of it with [`Core::appended`] or
     /// [`Core::not_appended`], and nobody else is given one before.
     pub fn take(&mut self, now: Now) -> Option<(u64, Bytes)> {
-        if self.appending || self.ended || self.flying.len() >= self.limits.flights {
+        if self.appending || self.ended || !self.may_fly() {
             return None;
         }
         if self.closed.is_empty() && !self.open.is_empty() {

@@ -12,7 +12,8 @@
 //! * [`clock`] — time, from outside.
 //!
 //! Whoever has a record stages it under the lock, lets go of it and calls [`Vb::drive`]: there is no task between a
-//! request and its entry. One task per virtual broker follows acknowledgements and fires effects.
+//! request and its entry. Whoever brings an
+//! acknowledgement gives the log its next entry likewise; one task per virtual broker fires the effects.
 
 pub mod clock;
 pub mod core;
@@ -35,6 +36,8 @@ use std::time::Duration;
 
 use ledger::error::Ended;
 use ledger::log::{self, Health, Log, LogName, Logs, Progress};
+use net::Wake;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
@@ -84,6 +87,9 @@ pub struct Vb {
     epoch: u64,
     core: CoreLock,
     log: Arc<dyn Log>,
+    progress: watch::Receiver<Progress>,
+    /// What acknowledgements let go, and nobody was told yet.
+    released: Mutex<core::Released>,
     cold: Cold,
     fetch: Fetch,
     clock: Arc<dyn Clock>,
@@ -104,6 +110,8 @@ struct Needs {
     /// Something waits for an acknowledgement; whether the task that looks after it is awake.
     acknowledgement: Notify,
     ticking: AtomicBool,
+    /// There is something to tell.
+    news: Notify,
     /// Something was acknowledged that no checkpoint has; and it is much.
     checkpoint: Notify,
     checkpoint_now: Notify,
@@ -139,7 +147,6 @@ impl Vb {
             covered: cold.manifest().covered,
             last_time,
         });
-        let progress = log.progress();
         let needs = Arc::new(Needs::default());
         let vb = Arc::new_cyclic(|me| Vb {
             id: settings.id,
@@ -148,6 +155,8 @@ impl Vb {
             epoch,
             core: CoreLock::new(core),
             fetch: Fetch::new(log.clone(), limits.read_bytes),
+            progress: log.progress(),
+            released: Mutex::default(),
             log,
             cold,
             clock,
@@ -158,10 +167,13 @@ impl Vb {
             looking: tokio::sync::Mutex::new(()),
             me: me.clone(),
         });
-        tokio::spawn(follow(Arc::downgrade(&vb), progress));
+        tokio::spawn(tell(Arc::downgrade(&vb), needs.clone()));
         tokio::spawn(tick(Arc::downgrade(&vb), needs.clone()));
         tokio::spawn(keeping::keep(Arc::downgrade(&vb), needs, limits.checkpoint_after));
         tokio::spawn(thinning::run(Arc::downgrade(&vb), limits.thin_every));
+        let follower: Weak<Vb> = Arc::downgrade(&vb);
+        vb.log.follow(follower);
+        vb.clone().wake();
         Ok(vb)
     }
 
@@ -265,26 +277,6 @@ impl Vb {
         });
     }
 
-    fn progressed(&self, progress: &Progress) {
-        let mut released = core::Released::default();
-        {
-            let mut core = self.core();
-            core.stall(match &progress.health {
-                Health::Stalled(why) | Health::Short(why) => Some(why.clone()),
-                Health::Good | Health::Reduced(_) => None,
-            });
-            core.advance(progress.acknowledged.0, &mut released);
-            if progress.ended.is_some() {
-                core.end(&mut released);
-            }
-            self.want_checkpoint(&core);
-        }
-        // First the disks get their next entry, then the senders their answers.
-        self.drive();
-        self.fire(released);
-        self.needs.progress.notify_waiters();
-    }
-
     /// Waits until everything before `position` is acknowledged. (Not on the log's own progress: a `watch` wakes those who
     /// wait for it in any order, and senders are to hear first.)
     async fn reached(&self, position: u64) -> Result<(), Error> {
@@ -318,19 +310,51 @@ impl Vb {
     }
 }
 
-/// Follows acknowledgements until the log ends or nobody has the virtual broker any more.
-async fn follow(vb: Weak<Vb>, mut progress: watch::Receiver<Progress>) {
+impl Wake for Vb {
+    /// The log has come further. On the thread that brought the news, which is a disk's where the bookie is in this process:
+    /// so that gets its next entry at once, and senders get their answers from the virtual broker's own task meanwhile.
+    fn wake(self: Arc<Self>) {
+        {
+            let mut core = self.core();
+            // Looked at under the lock: whoever has it last knows the newest.
+            let progress = self.progress.borrow();
+            core.stall(match &progress.health {
+                Health::Stalled(why) | Health::Short(why) => Some(why.clone()),
+                Health::Good | Health::Reduced(_) => None,
+            });
+            let mut released = self.released.lock();
+            core.advance(progress.acknowledged.0, &mut released);
+            if progress.ended.is_some() {
+                core.end(&mut released);
+            }
+            self.want_checkpoint(&core);
+        }
+        self.drive();
+        self.needs.news.notify_one();
+    }
+}
+
+impl Drop for Vb {
+    /// Its tasks look whether it is still there.
+    fn drop(&mut self) {
+        self.needs.news.notify_one();
+        self.needs.acknowledgement.notify_one();
+    }
+}
+
+/// Tells what acknowledgements let go, until the log ends or nobody has the virtual broker any more.
+async fn tell(vb: Weak<Vb>, needs: Arc<Needs>) {
     loop {
-        let now = progress.borrow_and_update().clone();
+        needs.news.notified().await;
         let Some(vb) = vb.upgrade() else { return };
-        vb.progressed(&now);
-        if let Some(ended) = now.ended {
+        // Looked at first: what was let go before the end is told before it.
+        let ended = vb.progress.borrow().ended.clone();
+        let released = std::mem::take(&mut *vb.released.lock());
+        vb.fire(released);
+        vb.needs.progress.notify_waiters();
+        if let Some(ended) = ended {
             tracing::info!("the log of {} has ended: {ended}", vb.name);
             return vb.end();
-        }
-        drop(vb);
-        if progress.changed().await.is_err() {
-            return;
         }
     }
 }

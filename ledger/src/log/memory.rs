@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use net::Wake;
 use parking_lot::Mutex;
 use protocol::LedgerId;
 use tokio::sync::watch;
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 use super::format::Head;
 use super::{
     Asking, Doing, Entry, Epoch, Health, Keep, Limits, Link, Log, LogName, Logs, MAX_APPEND, Position,
-    Progress, Refused, acknowledged, sparse,
+    Progress, Refused, acknowledged, follow_beside, sparse,
 };
 use crate::error::{Ended, Error};
 
@@ -260,6 +261,10 @@ impl Log for MemoryLog {
 
     fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
+    }
+
+    fn follow(&self, follower: Weak<dyn Wake>) {
+        follow_beside(self.progress.clone(), follower);
     }
 
     fn read(&self, from: Position, max_bytes: usize) -> Doing<'_, Vec<Entry>> {

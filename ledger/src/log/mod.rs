@@ -14,10 +14,11 @@ use std::fmt;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use net::Wake;
 use protocol::{BookieId, LedgerId};
 use tokio::sync::watch;
 
@@ -181,6 +182,11 @@ pub trait Log: Send + Sync + 'static {
     /// end. MUST NOT be acknowledged before it is as durable as the implementation promises.
     fn progress(&self) -> watch::Receiver<Progress>;
 
+    /// Has `follower` woken whenever there is progress, until it is gone; it replaces an earlier one. On the thread that
+    /// brought the progress where that can be: what it appends then is on its way to the bookies without another
+    /// wake-up.
+    fn follow(&self, follower: Weak<dyn Wake>);
+
     /// Acknowledged entries from the one that contains `from` on, consecutive, with about `max_bytes` of bodies but
     /// at least one entry; none if `from` is the end of what is acknowledged, and [`Error::NotYet`] beyond it.
     /// Bodies MUST be byte for byte what was appended, but for [`Log::thin`]: entries that it left out are passed over,
@@ -234,6 +240,16 @@ impl Limits {
     pub fn admits(&self, held: usize, bytes: usize) -> bool {
         held == 0 || held.saturating_add(bytes) <= self.window_bytes
     }
+}
+
+/// Wakes `follower` from a task, for logs that cannot do so where progress is made.
+pub fn follow_beside(mut progress: watch::Receiver<Progress>, follower: Weak<dyn Wake>) {
+    tokio::spawn(async move {
+        while progress.changed().await.is_ok() {
+            let Some(follower) = follower.upgrade() else { return };
+            follower.wake();
+        }
+    });
 }
 
 /// Appends, waiting for room as long as it takes: cancel it to give up.

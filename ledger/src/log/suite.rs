@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use net::Wake;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::{Entry, Log, LogName, Logs, Position, Refused, acknowledged, append_when_room};
 use crate::error::{Ended, Error};
@@ -31,6 +34,7 @@ macro_rules! log_conformance {
             twenty_appenders_while_stolen,
             a_full_window_refuses_until_there_is_room,
             logs_do_not_mix,
+            a_follower_goes_on_from_what_it_is_woken_for,
         );
     };
     (@each $make:expr, $($rule:ident,)+) => {
@@ -66,6 +70,37 @@ fn body(i: usize, len: usize) -> Bytes {
     let mut text = format!("entry {i} ").into_bytes();
     text.resize(len.max(1), b'a' + (i % 26) as u8);
     text.into()
+}
+
+/// Appends the next entry each time it finds the one before acknowledged.
+struct Chaining {
+    log: Arc<dyn Log>,
+    /// The end of the newest entry, and how many are still to come.
+    state: Mutex<(Position, usize)>,
+    done: Notify,
+}
+
+impl Wake for Chaining {
+    fn wake(self: Arc<Self>) {
+        let mut state = self.state.lock();
+        if self.log.progress().borrow().acknowledged < state.0 {
+            return;
+        }
+        let Some(left) = state.1.checked_sub(1) else { return self.done.notify_one() };
+        let body = body(left, 100);
+        *state = (self.log.append(std::slice::from_ref(&body)).expect("takes it").after(body.len()), left);
+    }
+}
+
+pub async fn a_follower_goes_on_from_what_it_is_woken_for(logs: Arc<dyn Logs>) {
+    let log = open(&logs).await;
+    let state = Mutex::new((Position::START, 50));
+    let follower = Arc::new(Chaining { log: log.clone(), state, done: Notify::new() });
+    let weak: Weak<Chaining> = Arc::downgrade(&follower);
+    log.follow(weak);
+    follower.clone().wake();
+    follower.done.notified().await;
+    assert_eq!(read_all(&log, Position::START).await.len(), 50);
 }
 
 /// Appends `n` entries of `len` bytes from number `from` on, and waits until they are acknowledged.

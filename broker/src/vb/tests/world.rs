@@ -1,8 +1,8 @@
 //! What the tests stand on: logs that live in memory and can be cut off, a clock, and a virtual broker.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use ledger::log::{
     self, Asking, Doing, Entry, Epoch, Keep, Limits as LogLimits, Link, Log, LogName, Logs, Position,
     Progress,
 };
+use net::Wake;
 use parking_lot::Mutex;
 use protocol::message::stored::Message;
 use tokio::sync::watch;
@@ -126,6 +127,10 @@ impl Log for MortalLog {
 
     fn progress(&self) -> watch::Receiver<Progress> {
         self.log.progress()
+    }
+
+    fn follow(&self, follower: Weak<dyn Wake>) {
+        self.log.follow(follower);
     }
 
     fn read(&self, from: Position, max_bytes: usize) -> Doing<'_, Vec<Entry>> {

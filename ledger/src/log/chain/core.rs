@@ -5,11 +5,11 @@
 //! nothing is acknowledged until the transaction that links the new ledger is known to be done.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use net::Reply;
+use net::{Reply, Wake, wake_later};
 use planted::Bug;
 use protocol::{BookieId, LedgerId};
 use tokio::sync::{Notify, watch};
@@ -82,6 +82,17 @@ struct News {
     large: bool,
 }
 
+/// One who is to hear of progress, outside of all locks.
+struct Follower(Weak<dyn Wake>);
+
+impl Wake for Follower {
+    fn wake(self: Arc<Self>) {
+        if let Some(follower) = self.0.upgrade() {
+            follower.wake();
+        }
+    }
+}
+
 /// `acknowledged <= every kept entry < end`; kept entries are consecutive.
 pub struct Core {
     epoch: Epoch,
@@ -104,6 +115,7 @@ pub struct Core {
     sealing: bool,
     ended: bool,
     progress: watch::Sender<Progress>,
+    follower: Option<Arc<Follower>>,
     out: Vec<Dispatch>,
     adds: Vec<Outgoing>,
     /// Wakes the owner's task: there is a reason to roll, or to look after settled ledgers.
@@ -145,6 +157,7 @@ impl Core {
             sealing: false,
             ended: false,
             progress: watch::Sender::new(progress),
+            follower: None,
             out: Vec::new(),
             adds: Vec::new(),
             owner,
@@ -156,6 +169,19 @@ impl Core {
 
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
+    }
+
+    pub fn follow(&mut self, follower: Weak<dyn Wake>) {
+        self.follower = Some(Arc::new(Follower(follower)));
+    }
+
+    /// Changes what is known of the log's progress, and says so if there was anything to change.
+    fn publish(&mut self, change: impl FnOnce(&mut Progress) -> bool) {
+        if self.progress.send_if_modified(change)
+            && let Some(follower) = &self.follower
+        {
+            wake_later(follower);
+        }
     }
 
     pub fn append(&mut self, parts: &[Bytes], now: Duration) -> Result<Position, Refused> {
@@ -336,7 +362,7 @@ impl Core {
             self.current.writer.freeze();
             self.kept.clear();
             self.kept_cost = 0;
-            self.progress.send_modify(|p| p.ended = Some(how));
+            self.publish(|p| p.ended.replace(how).is_none());
             self.owner.notify_one();
         }
     }
@@ -358,7 +384,7 @@ impl Core {
             (Some(short), _) => Health::Short(short.clone()),
             (None, health) => health.clone(),
         };
-        self.progress.send_if_modified(|p| {
+        self.publish(|p| {
             let other = p.ended.is_none() && p.health != health;
             if other {
                 p.health = health;
@@ -390,7 +416,7 @@ impl Core {
     }
 
     fn publish_position(&mut self, position: Position) {
-        self.progress.send_if_modified(|p| {
+        self.publish(|p| {
             let further = p.ended.is_none() && position > p.acknowledged;
             if further {
                 p.acknowledged = position;

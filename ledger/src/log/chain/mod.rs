@@ -22,6 +22,7 @@ use metadata::registry::Directory;
 use metadata::schema::Origin;
 use metadata::schema::ledger::KIND_LOG;
 use metadata::{LedgerMetadata, State, Stored};
+use net::Wake;
 use parking_lot::Mutex;
 use protocol::EntryId;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -333,6 +334,10 @@ impl Log for ChainLog {
 
     fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
+    }
+
+    fn follow(&self, follower: Weak<dyn Wake>) {
+        self.driver.with(|core, _| core.follow(follower));
     }
 
     fn read(&self, from: Position, max_bytes: usize) -> Doing<'_, Vec<Entry>> {
