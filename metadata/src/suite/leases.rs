@@ -8,13 +8,17 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Subject, Unsure, done, there};
 use crate::{Compare, Error, LeaseId, Lock, Store, Txn};
 
+/// All at once: each has keys of its own, and waits most of the time.
 pub async fn run(subject: &Subject) -> Result<(), Error> {
-    a_lease_ends_when_it_is_not_renewed(subject).await?;
-    a_renewed_lease_stays(subject).await?;
-    a_lease_may_end_early(subject).await?;
-    a_key_leaves_its_lease(subject).await?;
-    a_lock_is_ones(subject).await?;
-    a_lock_is_unsure_while_the_store_does_not_hear(subject).await
+    tokio::try_join!(
+        a_lease_ends_when_it_is_not_renewed(subject),
+        a_renewed_lease_stays(subject),
+        a_lease_may_end_early(subject),
+        a_key_leaves_its_lease(subject),
+        a_lock_is_ones(subject),
+        a_lock_is_unsure_while_the_store_does_not_hear(subject),
+    )
+    .map(|_| ())
 }
 
 async fn grant(subject: &Subject, key: &str) -> Result<LeaseId, Error> {
