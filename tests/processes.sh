@@ -44,11 +44,16 @@ spawn() { # spawn PIDFILE LOG COMMAND…
     disown
 }
 
+gone() { # gone PID: it has ended, even if the machine's first process takes seconds to ask how
+    kill -0 "$1" 2>/dev/null || return 0
+    grep -qs '^State:.*zombie' "/proc/$1/status" && [ "$(find "/proc/$1/task" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l)" -le 1 ]
+}
+
 signal() { # signal SIGNAL PIDFILE, and wait until the process is gone
     local pid
     [ -f "$2" ] || return 0
     pid=$(cat "$2")
     kill "-$1" "$pid" 2>/dev/null || true
-    wait_until 20 "$pid" sh -c "! kill -0 $pid" || kill -KILL "$pid" 2>/dev/null || true
+    wait_until 20 "$pid" gone "$pid" || kill -KILL "$pid" 2>/dev/null || true
     rm -f "$2"
 }
