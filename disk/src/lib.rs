@@ -51,7 +51,15 @@ pub trait File: Send + Sync {
     /// Fills `buffer` from `position`; shorter only at the end of the file.
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// The same without waiting for the disk: `None` if it would have to (then `buffer` holds anything). Where the
+    /// Up to `length` bytes from `position` in memory of their own; fewer only at the end of the file.
+    fn read(&self, position: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut buffer = vec![0; length];
+        let got = self.read_at(position, &mut buffer)?;
+        buffer.truncate(got);
+        Ok(buffer)
+    }
+
+    /// As [`File::read_at`] without waiting for the disk: `None` if it would have to (then `buffer` holds anything). Where the
     /// file system cannot tell, it waits.
     fn try_read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         self.read_at(position, buffer).map(Some)

@@ -19,6 +19,7 @@ fn read(file: &Arc<dyn File>, position: u64, len: usize) -> io::Result<Vec<u8>> 
     let mut buffer = vec![0xee; len];
     let filled = file.read_at(position, &mut buffer)?;
     buffer.truncate(filled);
+    assert_eq!(file.read(position, len)?, buffer);
     Ok(buffer)
 }
 

@@ -29,10 +29,7 @@ fn of_file(file: &SegmentFile, offset: u32, bytes: &[u8]) -> Option<Found> {
 /// Up to `length` bytes from `offset`.
 pub fn read(file: &SegmentFile, offset: u32, length: usize) -> io::Result<Bytes> {
     let left = file.size.saturating_sub(offset) as usize;
-    let mut buffer = vec![0; length.min(left)];
-    let got = file.file.read_at(u64::from(offset), &mut buffer)?;
-    buffer.truncate(got);
-    Ok(buffer.into())
+    Ok(file.file.read(u64::from(offset), length.min(left))?.into())
 }
 
 /// The same without waiting for the disk; `None` if that cannot be.

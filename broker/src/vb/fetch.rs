@@ -15,8 +15,8 @@ use super::demand::{self, Demand};
 use crate::error::Error;
 use crate::index::Row;
 
-/// Read at once by those who read on and on.
-const AHEAD: usize = 2 << 20;
+/// How far ahead of those who read on and on the log is read, in two pieces.
+const AHEAD: usize = 4 << 20;
 
 /// The entries that were read: who waited for them finds them here, whatever has become of the memory meanwhile.
 type Outcome = Result<Arc<Vec<Entry>>, ledger::Error>;
@@ -72,11 +72,21 @@ impl<T: Clone> Drop for Done<T> {
 /// Messages in one read that are fetched one by one at a time.
 const PARTS_AT_ONCE: usize = 64;
 
+#[derive(Clone)]
 pub struct Fetch {
     log: Arc<dyn Log>,
     fetched: Arc<Mutex<Fetched>>,
-    /// Read at once.
+    /// How far is read ahead.
     ahead: usize,
+}
+
+/// A read of entries that is under way.
+struct UnderWay {
+    /// About where it will end.
+    end: u64,
+    /// Somebody reads on and on: when it is there, what follows is read, up to here.
+    until: u64,
+    reading: Arc<Reading<Outcome>>,
 }
 
 struct Fetched {
@@ -87,8 +97,8 @@ struct Fetched {
     order: VecDeque<Kept>,
     bytes: usize,
     budget: usize,
-    /// Reads under way, by where they begin: up to where, and what becomes of them.
-    reads: BTreeMap<u64, (u64, Arc<Reading<Outcome>>)>,
+    /// By where they begin.
+    reads: BTreeMap<u64, UnderWay>,
     part_reads: BTreeMap<u64, Arc<Reading<Option<Bytes>>>>,
     demand: Demand,
 }
@@ -106,9 +116,22 @@ impl Fetched {
         (position < base + body.len() as u64).then(|| (base, body.clone()))
     }
 
-    fn under_way(&self, position: u64) -> Option<Arc<Reading<Outcome>>> {
-        let (_, (end, outcome)) = self.reads.range(..=position).next_back()?;
-        (position < *end).then(|| outcome.clone())
+    /// Up to where all that follows a position is in memory; what is behind `until` is not looked at.
+    fn end_of_what_follows(&self, from: u64, until: u64) -> u64 {
+        let Some((mut end, body)) = self.containing(from) else { return from };
+        end += body.len() as u64;
+        for (base, body) in self.entries.range(end..until.max(end)) {
+            if *base != end {
+                break;
+            }
+            end += body.len() as u64;
+        }
+        end
+    }
+
+    fn under_way(&mut self, position: u64) -> Option<&mut UnderWay> {
+        let (_, read) = self.reads.range_mut(..=position).next_back()?;
+        (position < read.end).then_some(read)
     }
 
     fn put(&mut self, kept: Kept, body: Bytes) {
@@ -153,6 +176,8 @@ impl Fetch {
         let mut found = BTreeMap::new();
         let missing: Vec<Row> = {
             let mut fetched = self.fetched.lock();
+            // What is in memory counts too: where all go on, only the first of them misses anything.
+            fetched.demand.note(rows);
             let mut missing = Vec::new();
             for row in rows.iter().filter(|row| fetched.containing(row.position).is_none()) {
                 match fetched.parts.get(&row.position).filter(|part| part.len() == row.len as usize) {
@@ -160,9 +185,9 @@ impl Fetch {
                     None => missing.push(*row),
                 }
             }
-            let near = demand::are_near(rows);
-            if near || missing.is_empty() || !fetched.demand.is_sparse(&missing) {
-                return (found, near || !missing.is_empty() && rows.len() > 1);
+            let sparse = !demand::are_near(rows) && fetched.demand.is_sparse(rows);
+            if !sparse || missing.is_empty() {
+                return (found, !sparse && rows.len() > 1);
             }
             missing
         };
@@ -215,16 +240,17 @@ impl Fetch {
             let reading = {
                 let mut fetched = self.fetched.lock();
                 if let Some(found) = fetched.containing(position) {
-                    if onward {
-                        self.read_on(&mut fetched, found.0 + found.1.len() as u64);
-                    }
                     return Ok(found);
                 }
+                let until = if onward { position + self.ahead as u64 } else { position };
                 match fetched.under_way(position) {
-                    Some(outcome) => outcome,
+                    Some(read) => {
+                        read.until = read.until.max(until);
+                        read.reading.clone()
+                    }
                     None => {
                         own = true;
-                        self.read(&mut fetched, position, if onward { self.ahead } else { 1 })
+                        self.read(&mut fetched, position, until)
                     }
                 }
             };
@@ -244,38 +270,57 @@ impl Fetch {
         }
     }
 
-    /// Begins to read behind what is there already, if little of that is left.
-    fn read_on(&self, fetched: &mut Fetched, mut from: u64) {
-        let horizon = from + (self.ahead / 2) as u64;
-        while let Some((base, body)) = fetched.containing(from) {
-            from = base + body.len() as u64;
-            if from >= horizon {
-                return;
-            }
+    /// Sees to it that what follows a position that was read is in memory, or on its way, when it is wanted.
+    pub fn read_on(&self, from: u64) {
+        self.read_until(&mut self.fetched.lock(), from, from + self.ahead as u64);
+    }
+
+    /// Reads what is missing between two positions, unless it is little: piece by piece, each when the one before it is
+    /// there, for only then it is known where an entry begins.
+    fn read_until(&self, fetched: &mut Fetched, from: u64, until: u64) {
+        let from = fetched.end_of_what_follows(from, until);
+        let little = until.saturating_sub(from) < self.piece() as u64;
+        if little || from >= self.log.progress().borrow().acknowledged.0 {
+            return;
         }
-        let acknowledged = self.log.progress().borrow().acknowledged.0;
-        if from < acknowledged && fetched.under_way(from).is_none() {
-            self.read(fetched, from, self.ahead);
+        match fetched.under_way(from) {
+            Some(read) => read.until = read.until.max(until),
+            None => drop(self.read(fetched, from, until)),
         }
     }
 
-    fn read(&self, fetched: &mut Fetched, from: u64, max_bytes: usize) -> Arc<Reading<Outcome>> {
+    /// Read at once by those who read on and on.
+    fn piece(&self) -> usize {
+        (self.ahead / 2).max(1)
+    }
+
+    /// Reads the entry at `from`, and what follows if more is wanted.
+    fn read(&self, fetched: &mut Fetched, from: u64, until: u64) -> Arc<Reading<Outcome>> {
         let reading = Reading::new();
-        fetched.reads.insert(from, (from + max_bytes as u64, reading.clone()));
+        let max_bytes = if until > from { self.piece() } else { 1 };
+        let read = UnderWay { end: from + max_bytes as u64, until, reading: reading.clone() };
+        fetched.reads.insert(from, read);
         let given_up = Some(Err(ledger::Error::Unavailable("a read was given up".into())));
         let done = Done { reading: reading.clone(), given_up };
-        let (log, all) = (self.log.clone(), self.fetched.clone());
+        let fetch = self.clone();
         tokio::spawn(async move {
-            let read = log.read(Position(from), max_bytes).await;
-            let result = read.map(Arc::new);
-            let mut fetched = all.lock();
-            fetched.reads.remove(&from);
-            for entry in result.iter().flat_map(|entries| entries.iter()) {
-                fetched.put(Kept::Entry(entry.position.0), entry.body.clone());
-            }
-            drop(fetched);
-            done.tell(result);
+            let read = fetch.log.read(Position(from), max_bytes).await;
+            done.tell(fetch.take(from, read));
         });
         reading
+    }
+
+    /// Keeps what was read, and goes on behind it if somebody wants that.
+    fn take(&self, from: u64, read: Result<Vec<Entry>, ledger::Error>) -> Outcome {
+        let mut fetched = self.fetched.lock();
+        let until = fetched.reads.remove(&from).map_or(0, |read| read.until);
+        let entries = read?;
+        for entry in &entries {
+            fetched.put(Kept::Entry(entry.position.0), entry.body.clone());
+        }
+        if let Some(last) = entries.last() {
+            self.read_until(&mut fetched, last.end().0, until);
+        }
+        Ok(Arc::new(entries))
     }
 }

@@ -69,6 +69,9 @@ impl Vb {
             };
             slices.begin(base, body, row.position, row.len)?;
         }
+        if let Some(last) = cold.last().filter(|_| onward) {
+            self.fetch().read_on(last.position);
+        }
         Ok(slices.finish())
     }
 
