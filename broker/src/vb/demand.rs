@@ -45,9 +45,17 @@ pub struct Demand {
 impl Demand {
     /// Takes note of rows in the order of the log that are wanted.
     pub fn note(&mut self, rows: &[Row]) {
-        for (first, last) in rows.iter().map(pages) {
-            (first..=last).for_each(|page| self.note_page(page));
+        let (mut region, mut wanted) = (None, Pages::default());
+        for page in rows.iter().map(pages).flat_map(|(first, last)| first..=last) {
+            let (of, page) = (page / (REGION / PAGE), page % (REGION / PAGE));
+            if region != Some(of) {
+                self.add(region.replace(of), std::mem::take(&mut wanted));
+            }
+            if let Some(bits) = wanted.get_mut((page / 64) as usize) {
+                *bits |= 1 << (page % 64);
+            }
         }
+        self.add(region, wanted);
     }
 
     /// Whether these rows, and all that others wanted there, are few: where half of it is wanted, reading all costs
@@ -69,15 +77,13 @@ impl Demand {
         near.map(|(_, pages)| pages.iter().map(|bits| u64::from(bits.count_ones())).sum()).max().unwrap_or(0)
     }
 
-    fn note_page(&mut self, page: u64) {
-        let (region, page) = (page / (REGION / PAGE), page % (REGION / PAGE));
-        let pages = self.pages.entry(region).or_insert_with(|| {
+    fn add(&mut self, region: Option<u64>, wanted: Pages) {
+        let Some(region) = region else { return };
+        let known = self.pages.entry(region).or_insert_with(|| {
             self.order.push_back(region);
             Pages::default()
         });
-        if let Some(bits) = pages.get_mut((page / 64) as usize) {
-            *bits |= 1 << (page % 64);
-        }
+        known.iter_mut().zip(wanted).for_each(|(bits, more)| *bits |= more);
         if self.order.len() > KEPT
             && let Some(oldest) = self.order.pop_front()
         {

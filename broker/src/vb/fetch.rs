@@ -2,14 +2,16 @@
 //! reading already waits for that, and what was fetched serves all. Of what lies far apart, only the messages themselves
 //! are read, where bookies can do that. It has its own memory, and never the core's lock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ledger::log::{Entry, Log, Position};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::demand::{self, Demand};
 use crate::error::Error;
@@ -69,6 +71,13 @@ impl<T: Clone> Drop for Done<T> {
     }
 }
 
+/// Whoever reads far in front of others lets them come nearer, for so long at most: memory does not hold the log from the
+/// last of many readers to the first of them, and what each reads for himself drives out what the others need.
+const PATIENCE: Duration = Duration::from_millis(5);
+/// Nor does anybody wait for those who are further behind than so many times the memory.
+const BEHIND: u64 = 8;
+/// Readers that are remembered.
+const READERS: usize = 64;
 /// Messages in one read that are fetched one by one at a time.
 const PARTS_AT_ONCE: usize = 64;
 
@@ -80,7 +89,7 @@ pub struct Fetch {
     ahead: usize,
 }
 
-/// A read of entries that is under way.
+/// A read of entries that is under way, or waits for those behind it.
 struct UnderWay {
     /// About where it will end.
     end: u64,
@@ -97,8 +106,11 @@ struct Fetched {
     order: VecDeque<Kept>,
     bytes: usize,
     budget: usize,
-    /// By where they begin.
+    /// By where they begin: reads under way, and those that wait for readers behind them.
     reads: BTreeMap<u64, UnderWay>,
+    waiting: BTreeMap<u64, UnderWay>,
+    /// How far those have come who read on and on.
+    readers: BTreeSet<u64>,
     part_reads: BTreeMap<u64, Arc<Reading<Option<Bytes>>>>,
     demand: Demand,
 }
@@ -130,8 +142,31 @@ impl Fetched {
     }
 
     fn under_way(&mut self, position: u64) -> Option<&mut UnderWay> {
-        let (_, read) = self.reads.range_mut(..=position).next_back()?;
-        (position < read.end).then_some(read)
+        let of = |reads: &BTreeMap<u64, UnderWay>| {
+            let (from, read) = reads.range(..=position).next_back()?;
+            (position < read.end).then_some(*from)
+        };
+        match (of(&self.reads), of(&self.waiting)) {
+            (Some(from), _) => self.reads.get_mut(&from),
+            (None, from) => self.waiting.get_mut(&from?),
+        }
+    }
+
+    /// Takes note of somebody who reads on and on: whoever was last before his first row was he himself.
+    fn note(&mut self, first: u64, last: u64) {
+        let before = self.readers.range(..=first).next_back().copied();
+        before.map(|before| self.readers.remove(&before));
+        self.readers.insert(last);
+        if self.readers.len() > READERS {
+            self.readers.pop_first();
+        }
+    }
+
+    /// Whether a position is so far in front of some reader that memory will not hold all between them.
+    fn is_far_in_front(&self, position: u64) -> bool {
+        let budget = self.budget as u64;
+        let from = position.saturating_sub(budget.saturating_mul(BEHIND));
+        self.readers.range(from..position.saturating_sub(budget / 2).max(from)).next().is_some()
     }
 
     fn put(&mut self, kept: Kept, body: Bytes) {
@@ -164,6 +199,8 @@ impl Fetch {
             bytes: 0,
             budget,
             reads: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            readers: BTreeSet::new(),
             part_reads: BTreeMap::new(),
             demand: Demand::default(),
         };
@@ -187,7 +224,14 @@ impl Fetch {
             }
             let sparse = !demand::are_near(rows) && fetched.demand.is_sparse(rows);
             if !sparse || missing.is_empty() {
-                return (found, !sparse && rows.len() > 1);
+                let onward = !sparse && rows.len() > 1;
+                if let [first, .., last] = rows
+                    && onward
+                {
+                    fetched.note(first.position, last.position);
+                    self.begin(&mut fetched);
+                }
+                return (found, onward);
             }
             missing
         };
@@ -254,7 +298,7 @@ impl Fetch {
                     }
                 }
             };
-            let entries = match reading.wait().await {
+            let entries = match self.outcome(&reading, position).await {
                 // Somebody else's read began where nothing is left.
                 Err(ledger::Error::Trimmed { .. }) if !own => continue,
                 entries => entries?,
@@ -294,33 +338,82 @@ impl Fetch {
         (self.ahead / 2).max(1)
     }
 
-    /// Reads the entry at `from`, and what follows if more is wanted.
+    /// Reads the entry at `from`; what follows too, perhaps a little later, if more is wanted.
     fn read(&self, fetched: &mut Fetched, from: u64, until: u64) -> Arc<Reading<Outcome>> {
         let reading = Reading::new();
         let max_bytes = if until > from { self.piece() } else { 1 };
         let read = UnderWay { end: from + max_bytes as u64, until, reading: reading.clone() };
-        fetched.reads.insert(from, read);
+        if until > from && fetched.waiting.len() < READERS && fetched.is_far_in_front(from) {
+            fetched.waiting.insert(from, read);
+        } else {
+            self.start(fetched, from, read);
+        }
+        reading
+    }
+
+    /// Starts what need not wait any more.
+    fn begin(&self, fetched: &mut Fetched) {
+        while let Some((&from, _)) = fetched.waiting.first_key_value()
+            && !fetched.is_far_in_front(from)
+        {
+            self.begin_one(fetched, from);
+        }
+    }
+
+    fn begin_one(&self, fetched: &mut Fetched, from: u64) {
+        let Some(read) = fetched.waiting.remove(&from) else { return };
+        match fetched.containing(from) {
+            // It has come with another one.
+            Some((base, body)) => {
+                let entry = Entry { position: Position(base), body };
+                read.reading.tell(Ok(Arc::new(vec![entry])));
+                self.read_until(fetched, from, read.until);
+            }
+            None => self.start(fetched, from, read),
+        }
+    }
+
+    /// What becomes of a read. Nobody waits long for those behind.
+    async fn outcome(&self, reading: &Reading<Outcome>, position: u64) -> Outcome {
+        if let Ok(outcome) = timeout(PATIENCE, reading.wait()).await {
+            return outcome;
+        }
+        self.hurry(position);
+        reading.wait().await
+    }
+
+    /// Starts the read of a position if it waits.
+    fn hurry(&self, position: u64) {
+        let mut fetched = self.fetched.lock();
+        let waiting = fetched.waiting.range(..=position).next_back();
+        if let Some(from) = waiting.filter(|(_, read)| position < read.end).map(|(from, _)| *from) {
+            self.begin_one(&mut fetched, from);
+        }
+    }
+
+    fn start(&self, fetched: &mut Fetched, from: u64, read: UnderWay) {
         let given_up = Some(Err(ledger::Error::Unavailable("a read was given up".into())));
-        let done = Done { reading: reading.clone(), given_up };
+        let done = Done { reading: read.reading.clone(), given_up };
+        let max_bytes = (read.end - from) as usize;
+        fetched.reads.insert(from, read);
         let fetch = self.clone();
         tokio::spawn(async move {
             let read = fetch.log.read(Position(from), max_bytes).await;
             done.tell(fetch.take(from, read));
         });
-        reading
     }
 
     /// Keeps what was read, and goes on behind it if somebody wants that.
     fn take(&self, from: u64, read: Result<Vec<Entry>, ledger::Error>) -> Outcome {
         let mut fetched = self.fetched.lock();
         let until = fetched.reads.remove(&from).map_or(0, |read| read.until);
-        let entries = read?;
-        for entry in &entries {
+        for entry in read.iter().flatten() {
             fetched.put(Kept::Entry(entry.position.0), entry.body.clone());
         }
-        if let Some(last) = entries.last() {
+        if let Some(last) = read.iter().flatten().next_back() {
             self.read_until(&mut fetched, last.end().0, until);
         }
-        Ok(Arc::new(entries))
+        self.begin(&mut fetched);
+        read.map(Arc::new)
     }
 }

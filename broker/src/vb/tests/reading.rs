@@ -132,9 +132,8 @@ async fn one_read_of_the_log_serves_all_who_wait_for_it() {
     assert_eq!(a[0].as_ptr(), b[0].as_ptr());
 }
 
-/// A virtual broker one of whose queues has one of its messages, small, after each 200 KB of another's; and what is
-/// read of its log since.
-async fn sparse(world: &World) -> (Arc<crate::vb::Vb>, Arc<Reads>) {
+/// A virtual broker, and what is read of its log.
+async fn counted(world: &World) -> (Arc<crate::vb::Vb>, Arc<Reads>) {
     let reads = Arc::<Reads>::default();
     let mortal = Mortal {
         logs: world.logs.clone(),
@@ -143,7 +142,12 @@ async fn sparse(world: &World) -> (Arc<crate::vb::Vb>, Arc<Reads>) {
         reads: reads.clone(),
     };
     drop(world.founded().await);
-    let vb = world.open_on(&mortal).await.unwrap();
+    (world.open_on(&mortal).await.unwrap(), reads)
+}
+
+/// One of its queues has one of its messages, small, after each 200 KB of another's.
+async fn sparse(world: &World) -> (Arc<crate::vb::Vb>, Arc<Reads>) {
+    let (vb, reads) = counted(world).await;
     for number in 0..100 {
         (0..4).for_each(|_| drop(send(&vb, 0, 0, &[7; 50_000]).unwrap()));
         send(&vb, 0, 1, format!("{number}").as_bytes()).unwrap();
@@ -178,4 +182,31 @@ async fn a_part_that_is_not_what_was_appended_is_read_again_with_its_entry() {
     assert_eq!(read_queue(&vb, 0, 1, 0).await.len(), 100);
     assert_eq!(reads.doubts.load(SeqCst), 100);
     assert!(reads.whole.load(SeqCst) > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_for_whom_memory_is_too_small_are_brought_together() {
+    let limits = Limits { tail_bytes: 0, read_bytes: 400_000, entry_bytes: 10_000, ..Limits::default() };
+    let world = World::new(limits, 1 << 30);
+    let (vb, reads) = counted(&world).await;
+    for number in 0..1000 {
+        (0..4).for_each(|queue| drop(send(&vb, 0, queue, &[7; 1000]).unwrap()));
+        if number % 10 == 9 {
+            settle().await;
+        }
+    }
+    vb.checkpoint().await.unwrap();
+    reads.whole.store(0, SeqCst);
+    let readers: Vec<_> = (0..4u16)
+        .map(|queue| {
+            let vb = vb.clone();
+            tokio::spawn(async move { read_queue(&vb, 0, queue, u64::from(queue) * 200).await.len() })
+        })
+        .collect();
+    for (queue, reader) in readers.into_iter().enumerate() {
+        assert_eq!(reader.await.unwrap(), 1000 - queue * 200);
+    }
+    // Alone they would read 4.6, 3.7, 2.8 and 1.8 MB.
+    let read = reads.whole.load(SeqCst);
+    assert!(read < 7_000_000, "{read}");
 }

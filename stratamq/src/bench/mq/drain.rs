@@ -148,12 +148,17 @@ impl Drain {
         if self.one_queue.is_some() {
             ends.truncate(1);
         }
+        let mut ranges = Vec::new();
         for (queue, end) in ends {
             let known = begin.iter().flatten().find(|(other, _)| *other == queue).map(|(_, begin)| *begin);
             let offset = match known {
                 Some(begin) => begin,
                 None => consumer.min(&queue).await.map_err(failed)?,
             };
+            ranges.push((queue, offset, end));
+        }
+        // None of them begins before the others: a consumer knows its queues when it begins.
+        for (queue, offset, end) in ranges {
             tally.sent((end - offset).max(0) as u64);
             tasks.spawn(take(consumer.clone(), queue, offset, end, self.batch, tally.clone()));
         }
