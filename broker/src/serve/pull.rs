@@ -1,6 +1,7 @@
 //! Pulling (11, and 361 of lite consumers): what a group may read, and the answer now or when there is something.
 
 mod lagging;
+mod lanes;
 mod look;
 mod subscribed;
 
@@ -21,8 +22,8 @@ use crate::state::topic::perm;
 use crate::vb::{Core, Effect, Outcome, Record, Row};
 use look::{Look, look};
 
-pub(super) use lagging::Lanes;
 pub(crate) use lagging::unreadable;
+pub(super) use lanes::Lanes;
 pub(super) use subscribed::not_by;
 
 /// The longest that a pull is held, whatever its client wants.

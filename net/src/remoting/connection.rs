@@ -4,6 +4,7 @@
 //! [`crate::gather`] on his own thread, or else by the connection's task.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct Connection {
     state: Mutex<State>,
     /// Wakes the task: there is something to write, room to read, an earlier deadline, or the end.
     pub(super) kick: Notify,
+    /// Wakes whoever waits to say much: there is room, or nobody to say it to.
+    room: Notify,
     pub(super) shared: Arc<Shared>,
     me: Weak<Connection>,
 }
@@ -51,6 +54,8 @@ struct State {
     woken: bool,
     /// The task has stopped reading because too much is unsent.
     stalled: bool,
+    /// Somebody waits for room to say more.
+    awaited: bool,
     asks: Asks,
     /// Requests that were handed over and not answered.
     owed: usize,
@@ -107,6 +112,7 @@ impl Connection {
             way,
             state,
             kick: Notify::new(),
+            room: Notify::new(),
             shared,
             me: me.clone(),
         })
@@ -134,6 +140,26 @@ impl Connection {
     pub fn unsent(&self) -> usize {
         let state = self.state.lock();
         state.queued + state.leaving
+    }
+
+    /// Waits until little enough is unsent that more may be said; false if the connection is gone. For those who have
+    /// much to say and can wait: beyond a limit the peer is cut off.
+    pub async fn has_room(&self) -> bool {
+        loop {
+            let mut room = pin!(self.room.notified());
+            room.as_mut().enable();
+            {
+                let mut state = self.state.lock();
+                if state.phase == Phase::Cut {
+                    return false;
+                }
+                if state.queued + state.leaving < self.shared.settings.much_unsent {
+                    return true;
+                }
+                state.awaited = true;
+            }
+            room.await;
+        }
     }
 
     /// Answers a request of the peer.
@@ -278,6 +304,7 @@ impl Connection {
         (state.queued, state.leaving, state.owed) = (0, 0, 0);
         let waiting = state.asks.drain();
         drop(state);
+        self.room.notify_waiters();
         end(waiting, &Unanswered::Closed);
     }
 
@@ -379,9 +406,14 @@ impl Source for Connection {
         state.leaving = std::mem::take(&mut state.queued);
         state.woken = false;
         let over = state.leaving == 0 && state.owed == 0 && state.phase != Phase::Open;
-        let room = state.stalled && state.leaving < self.shared.settings.much_unsent;
-        if over || room {
+        let room = state.leaving < self.shared.settings.much_unsent;
+        if over || room && state.stalled {
             self.kick.notify_one();
+        }
+        let awaited = room && std::mem::take(&mut state.awaited);
+        drop(state);
+        if awaited {
+            self.room.notify_waiters();
         }
     }
 

@@ -274,6 +274,38 @@ async fn a_slow_but_honest_reader_gets_all() {
 }
 
 #[tokio::test]
+async fn who_has_much_to_say_can_wait_until_the_peer_has_taken_it() {
+    let settings = Settings { much_unsent: 1 << 20, ..Settings::default() };
+    let (toy, _server, _listening, address) = served(settings).await;
+    let mut socket = TcpStream::connect(&address).await.unwrap();
+    socket.write_all(&bytes(&Command::request(3))).await.unwrap();
+    let conn = loop {
+        if let Some((conn, _)) = toy.held.lock().first() {
+            break conn.clone();
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(conn.has_room().await);
+    while conn.unsent() < 1 << 20 {
+        assert!(conn.tell(Command::request(9).body(vec![7; 1 << 20])));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let waits = timeout(Duration::from_millis(50), conn.has_room()).await;
+    assert!(waits.is_err(), "there is room with {} bytes unsent", conn.unsent());
+    let (has_room, _) = tokio::join!(timeout(PATIENCE, conn.has_room()), async {
+        let mut sink = vec![0; 1 << 20];
+        while conn.unsent() > 0 {
+            socket.read(&mut sink).await.unwrap();
+        }
+    });
+    assert_eq!(has_room, Ok(true));
+    drop(socket);
+    while conn.has_room().await {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
 async fn who_asks_very_much_at_once_still_gets_all_answers() {
     let settings = Settings { much_unsent: 64 * 1024, ..Settings::default() };
     let (toy, _server, _listening, address) = served(settings.clone()).await;

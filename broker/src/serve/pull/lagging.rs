@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::remoting::code::response;
-use tokio::sync::Semaphore;
 
 use super::look::{Chosen, Look, other};
 use super::{Open, Wanted, answer, bounds, give};
@@ -13,31 +12,16 @@ use crate::serve::Served;
 use crate::serve::answer::Refusal;
 use crate::vb::Rows;
 
-/// How many such pulls of a virtual broker are read at a time, and how many wait for that.
-const AT_ONCE: usize = 64;
-const WAITING: usize = 4_096;
-
-#[derive(Debug)]
-pub(in crate::serve) struct Lanes {
-    reading: Semaphore,
-    places: Semaphore,
-}
-
-impl Default for Lanes {
-    fn default() -> Lanes {
-        Lanes { reading: Semaphore::new(AT_ONCE), places: Semaphore::new(WAITING) }
-    }
-}
-
 pub(super) fn read(served: &Arc<Served>, open: Open) {
+    let Some(place) = served.lanes.place(open.answer.connection()) else {
+        let remark = "too many pulls of old messages wait already: try again".into();
+        return open.answer.refuse(Refusal { code: response::FLOW_CONTROL, remark });
+    };
     let served = served.clone();
     tokio::spawn(async move {
-        let Ok(_place) = served.lanes.places.try_acquire() else {
-            let remark = format!("{WAITING} pulls of old messages wait already: try again");
-            return open.answer.refuse(Refusal { code: response::FLOW_CONTROL, remark });
-        };
-        let Ok(_turn) = served.lanes.reading.acquire().await else { return };
-        match fetch(&served, &open.wanted).await {
+        let Some(_turn) = place.turn(open.answer.connection()).await else { return };
+        // Boxed: thousands may wait for their turns, and few read.
+        match Box::pin(fetch(&served, &open.wanted)).await {
             Ok((Look::Found { .. }, messages, count, next)) => {
                 let bounds = bounds(&served.vb.core(), &open.wanted);
                 give(&served, open, (count, &messages), next, bounds);

@@ -1,3 +1,5 @@
+use protocol::remoting::code::response;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -156,6 +158,22 @@ async fn a_new_group_begins_with_a_young_queue_also_when_that_has_left_memory() 
     let query = query.with("topic", "t").with("queueId", 0);
     assert_eq!(client.ask(query.clone()).await.fields.get("offset"), Some("0"));
     assert_eq!(client.ask(query.with("setZeroIfNotFound", "false")).await.code, 22);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_pulls_old_messages_without_end_keeps_no_more_than_his_places_and_nobody_out() {
+    let world = World::new();
+    let owner = world.open().await;
+    let (greedy, other) = (owner.client(), owner.client());
+    greedy.publish("t", 0, "", "a").await;
+    owner.served.vb.checkpoint().await.unwrap();
+    let asked: Vec<i32> = (0..20_000).map(|_| greedy.send(pull("t", 0, 0, "*").write())).collect();
+    assert_eq!(other.pull("t", 0, 0).await.bodies(), ["a"]);
+    let mut codes = std::collections::BTreeMap::new();
+    for opaque in asked {
+        *codes.entry(greedy.reply(opaque).await.code).or_insert(0) += 1;
+    }
+    assert_eq!(codes, [(response::SUCCESS, 2_048), (response::FLOW_CONTROL, 17_952)].into());
 }
 
 #[tokio::test(start_paused = true)]
