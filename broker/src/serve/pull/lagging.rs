@@ -10,6 +10,7 @@ use super::{Open, Wanted, answer, bounds, give};
 use crate::error::Error;
 use crate::serve::Served;
 use crate::serve::answer::Refusal;
+use crate::serve::filter::Filter;
 use crate::vb::Rows;
 
 pub(super) fn read(served: &Arc<Served>, open: Open) {
@@ -46,7 +47,11 @@ async fn fetch(served: &Served, wanted: &Wanted) -> Result<Fetched, Error> {
     let vb = &served.vb;
     let mut chosen = Chosen::new(wanted);
     let look = loop {
-        let many = if chosen.rows.is_empty() { 256 } else { wanted.messages.max(32) };
+        let many = match wanted.filter {
+            Filter::All => wanted.messages,
+            Filter::Tags(_) if chosen.rows.is_empty() => 256,
+            Filter::Tags(_) => wanted.messages.max(32),
+        };
         let rows = vb.rows(wanted.topic, wanted.queue, chosen.next, many, usize::MAX).await?;
         match rows {
             Rows::Found(rows) => {
