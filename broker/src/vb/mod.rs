@@ -12,8 +12,8 @@
 //! * [`clock`] — time, from outside.
 //!
 //! Whoever has a record stages it under the lock, lets go of it and calls [`Vb::drive`]: there is no task between a
-//! request and its entry. Whoever brings an
-//! acknowledgement gives the log its next entry likewise; one task per virtual broker fires the effects.
+//! request and its entry. Whoever brings an acknowledgement gives the log its next entry likewise; one task per virtual
+//! broker fires the effects.
 
 pub mod clock;
 pub mod core;
