@@ -27,20 +27,8 @@ pub enum Command {
         #[arg(long, default_value = "*")]
         tags: String,
     },
-    /// Show messages of one queue; nothing is committed
-    Peek {
-        topic: String,
-        #[arg(long, value_name = "N", default_value_t = 0)]
-        queue: i32,
-        /// Of several brokers which one
-        #[arg(long)]
-        broker: Option<String>,
-        /// The first one; without it the oldest
-        #[arg(long)]
-        offset: Option<i64>,
-        #[arg(short = 'n', value_name = "N", default_value_t = 10)]
-        count: i32,
-    },
+    /// Show the oldest messages of a topic, or of a queue from an offset on; nothing is committed
+    Peek(Peek),
     /// Where a message is, who has consumed it and who has not: by its id, or by a key
     Find {
         /// An offsetMsgId; or, with --topic, a unique key or a key
@@ -67,29 +55,28 @@ pub struct Send {
     property: Vec<String>,
 }
 
+#[derive(Args)]
+pub struct Peek {
+    topic: String,
+    /// Only this queue
+    #[arg(long, value_name = "N")]
+    queue: Option<i32>,
+    /// Only queues of this broker
+    #[arg(long)]
+    broker: Option<String>,
+    /// The first one; without it the oldest
+    #[arg(long, requires = "queue")]
+    offset: Option<i64>,
+    #[arg(short = 'n', value_name = "N", default_value_t = 10)]
+    count: usize,
+}
+
 pub async fn run(Arguments { at, command }: Arguments<Command>) -> Outcome {
     let client = at.client()?;
     match command {
         Command::Send(message) => send(&at, &client, message).await,
         Command::Tail { topic, follow, last, tags } => tail(&at, &client, &topic, follow, last, &tags).await,
-        Command::Peek { topic, queue, broker, offset, count } => {
-            let consumer = client.pull_consumer("stratamq-cli");
-            let queues = consumer.queues(&topic).await.map_err(failed)?;
-            let wanted = |found: &&Queue| {
-                found.id == queue && broker.as_ref().is_none_or(|broker| *broker == found.broker)
-            };
-            let queue = queues.iter().find(wanted);
-            let queue = queue.ok_or_else(|| Error::Failed(format!("topic '{topic}' has no such queue")))?;
-            let offset = match offset {
-                Some(offset) => offset,
-                None => consumer.min(queue).await.map_err(failed)?,
-            };
-            let pulled = consumer.pull(queue, "*", offset, count, Duration::ZERO).await.map_err(failed)?;
-            pulled.messages.iter().for_each(|message| {
-                show(&at, message);
-            });
-            Ok(())
-        }
+        Command::Peek(wanted) => peek(&at, &client, wanted).await,
         Command::Find { what, topic } => find(&at, &client, &what, topic.as_deref()).await,
     }
 }
@@ -123,6 +110,59 @@ async fn send(at: &Where, client: &Client, given: Send) -> Outcome {
         sent.offset_id,
     ];
     at.show(["status", "broker", "queue", "offset", "message id", "offset id"], &[row])
+}
+
+async fn peek(at: &Where, client: &Client, wanted: Peek) -> Outcome {
+    let Peek { topic, queue, broker, offset, count } = wanted;
+    let consumer = client.pull_consumer("stratamq-cli");
+    let mut queues = consumer.queues(&topic).await.map_err(failed)?;
+    queues.retain(|found| queue.is_none_or(|queue| queue == found.id));
+    queues.retain(|found| broker.as_ref().is_none_or(|broker| *broker == found.broker));
+    if queues.is_empty() {
+        return Err(Error::Failed(format!(
+            "topic '{topic}' has no such queue: see 'topic describe {topic}'"
+        )));
+    }
+    if offset.is_some() && queues.len() > 1 {
+        return Err(Error::Usage(
+            "--offset: several brokers have this queue, say which with --broker".into(),
+        ));
+    }
+    let mut oldest = Vec::new();
+    for queue in &queues {
+        let first = match offset {
+            Some(offset) => offset,
+            None => consumer.min(queue).await.map_err(failed)?,
+        };
+        oldest.extend(from(&consumer, queue, first, count).await.map_err(failed)?);
+    }
+    oldest.sort_by_key(|message| message.store_time);
+    for message in oldest.iter().take(count) {
+        if !show(at, message) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// So many messages of a queue, or fewer if it ends before.
+async fn from(
+    consumer: &PullConsumer,
+    queue: &Queue,
+    mut next: i64,
+    count: usize,
+) -> Result<Vec<Received>, client::Error> {
+    let mut messages = Vec::new();
+    while messages.len() < count {
+        let pulled = consumer.pull(queue, "*", next, 32, Duration::ZERO).await?;
+        if pulled.messages.is_empty() && pulled.next <= next {
+            break;
+        }
+        next = pulled.next;
+        messages.extend(pulled.messages);
+    }
+    messages.truncate(count);
+    Ok(messages)
 }
 
 async fn tail(at: &Where, client: &Client, topic: &str, follow: bool, last: i64, tags: &str) -> Outcome {
