@@ -70,22 +70,36 @@ impl Memory for Vb {
     }
 }
 
+/// What a checkpoint has taken from the core. Dropped unsaved, because that failed or because whoever waited for it gave up,
+/// it is the next checkpoint's to save.
+struct Taken<'a> {
+    vb: &'a Vb,
+    cut: Cut,
+    saved: bool,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if !self.saved {
+            self.vb.core().uncut(&self.cut);
+        }
+    }
+}
+
 impl Vb {
     /// Gives up what need not be kept, saves what was staged so far and merges runs.
     pub async fn checkpoint(&self) -> Result<(), Error> {
         let _alone = self.keeping.lock().await;
         // First: the table that is saved says where queues begin then, so that the log can be trimmed.
         let begins = self.give_up().await?;
-        let cut = self.core().cut();
+        let mut taken = Taken { vb: self, cut: self.core().cut(), saved: false };
         self.drive();
-        let saved = self.save(&cut, begins).await;
-        if saved.is_err() {
-            self.core().uncut(&cut);
-        }
-        saved
+        self.save(&mut taken, begins).await?;
+        self.merge().await
     }
 
-    async fn save(&self, cut: &Cut, begins: u64) -> Result<(), Error> {
+    async fn save(&self, taken: &mut Taken<'_>, begins: u64) -> Result<(), Error> {
+        let cut = &taken.cut;
         self.reached(cut.covered).await?;
         let store = &self.cold().store;
         let before = self.cold().manifest();
@@ -95,6 +109,7 @@ impl Vb {
         next.keys.retain(|run| run.to > begins);
         store.commit(next.encode()).await?;
         self.cold().replace(next);
+        taken.saved = true;
         for warm in cut.warm.chunks(AT_ONCE) {
             self.core().cool(warm);
         }
@@ -102,7 +117,7 @@ impl Vb {
         if begins > before.begins {
             self.log.trim(Position(begins)).await?;
         }
-        self.merge().await
+        Ok(())
     }
 
     /// Merges what should be merged, and gives up the checkpoint log's old end.

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use ledger::log::Logs;
@@ -175,6 +177,40 @@ async fn a_crash_between_any_two_appends_leaves_a_checkpoint_that_can_be_gone_on
         assert!(max(&vb, T, 0) >= last, "cut after {most}");
         assert_eq!(read_queue(&vb, 0, 0, 0).await.len() as u64, max(&vb, T, 0));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_that_is_given_up_anywhere_is_made_good_by_the_next() {
+    for polls in 1..1_000 {
+        let world = World::new(Limits::default(), 300);
+        let vb = world.founded().await;
+        for number in 0..30 {
+            send(&vb, 0, 0, &[number]).unwrap();
+        }
+        change(&vb, &commit(7)).unwrap();
+        let finished = poll_often(&mut pin!(vb.checkpoint()), polls).await;
+        vb.checkpoint().await.unwrap();
+        assert_eq!(vb.cold().manifest().covered, vb.core().acknowledged());
+        let vb = world.open().await;
+        assert_eq!((max(&vb, T, 0), committed(&vb)), (30, Some(7)), "given up after {polls} polls");
+        assert_eq!(read_queue(&vb, 0, 0, 0).await.len(), 30);
+        if finished {
+            assert!(polls > 3, "it never waits for anything");
+            return;
+        }
+    }
+    panic!("it does not end");
+}
+
+/// Whether it is ready within so many polls; others run in between.
+async fn poll_often(future: &mut (impl Future + Unpin), polls: usize) -> bool {
+    for _ in 0..polls {
+        if Pin::new(&mut *future).poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    false
 }
 
 #[tokio::test(start_paused = true)]
