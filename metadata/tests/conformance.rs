@@ -10,6 +10,7 @@ use metadata::Store;
 use metadata::embedded::{Embedded, Sizes, open_folder};
 use metadata::etcd::Etcd;
 use metadata::suite::{self, Subject};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// An etcd of our own, killed at the end.
 struct Server {
@@ -53,9 +54,8 @@ impl Server {
         panic!("etcd does not start");
     }
 
-    fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([signal, &self.process.id().to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()));
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).expect("a signal");
     }
 }
 
@@ -99,7 +99,7 @@ async fn conformance_of_etcd_that_is_slow_or_gone() {
     let mut watch = store.watch("/", metadata::Revision(0)).await.expect("a watch");
     assert!(matches!(watch.next().await, metadata::store::Change::Put(_)));
     // It hangs: a change may or may not come about; a read certainly did nothing.
-    server.signal("-STOP");
+    server.signal(Signal::STOP);
     assert!(matches!(store.txn(put()).await, Err(metadata::Error::Ambiguous(_))));
     let read = store.get("/slow").await;
     assert!(
@@ -109,7 +109,7 @@ async fn conformance_of_etcd_that_is_slow_or_gone() {
     // The broken connection is seen, and a watch on it says so.
     let lost = tokio::time::timeout(Duration::from_secs(60), watch.next()).await;
     assert_eq!(lost, Ok(metadata::store::Change::Lost));
-    server.signal("-CONT");
+    server.signal(Signal::CONT);
     for _ in 0..100 {
         if store.get("/slow").await.is_ok() {
             break;

@@ -195,7 +195,7 @@ async fn a_checkpoint_that_is_given_up_anywhere_is_made_good_by_the_next() {
         assert_eq!((max(&vb, T, 0), committed(&vb)), (30, Some(7)), "given up after {polls} polls");
         assert_eq!(read_queue(&vb, 0, 0, 0).await.len(), 30);
         if finished {
-            assert!(polls > 3, "it never waits for anything");
+            assert!(polls > 1, "it never waits for anything");
             return;
         }
     }
