@@ -47,13 +47,13 @@ impl Lanes {
     pub(super) fn place(self: &Arc<Lanes>, connection: &Connection) -> Option<Place> {
         let mut open = self.open.lock();
         let Open { places, lanes } = &mut *open;
+        if *places >= WAITING {
+            return None;
+        }
         let channel = connection.id();
         let new = || Lane { places: 0, turns: Arc::new(Semaphore::new(READ_FOR_ONE)) };
         let lane = lanes.entry(channel).or_insert_with(new);
-        if *places >= WAITING || lane.places >= WAITING_FOR_ONE {
-            if lane.places == 0 {
-                lanes.remove(&channel);
-            }
+        if lane.places >= WAITING_FOR_ONE {
             return None;
         }
         *places += 1;
