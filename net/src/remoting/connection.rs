@@ -57,7 +57,7 @@ struct State {
     /// Somebody waits for room to say more.
     awaited: bool,
     asks: Asks,
-    /// Requests that were handed over and not answered.
+    /// Requests that were handed over, are not one-way, and are not answered.
     owed: usize,
     phase: Phase,
 }
@@ -169,14 +169,12 @@ impl Connection {
 
     /// Answers with a body of many pieces, which are not copied: `more` comes behind the reply's own body.
     pub fn reply_with(&self, reply: Command, more: &[Bytes]) {
-        let mut state = self.state.lock();
-        state.owed = state.owed.saturating_sub(1);
+        // Nobody waits for it, and it was never owed.
         if reply.is_one_way() {
-            if state.phase == Phase::Finishing && state.owed == 0 {
-                self.kick.notify_one();
-            }
             return;
         }
+        let mut state = self.state.lock();
+        state.owed = state.owed.saturating_sub(1);
         self.say(state, &reply, more);
     }
 

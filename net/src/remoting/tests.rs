@@ -148,8 +148,14 @@ async fn a_closing_listener_lets_what_was_asked_be_answered() {
     let (toy, _server, listening, address) = served(Settings::default()).await;
     let client = Client::new(Arc::new(Toy::default()), Settings::default());
     let conn = client.connection(&address).await.unwrap();
-    let asked = tokio::spawn(async move { conn.ask(Command::request(3), PATIENCE).await });
+    let asking = conn.clone();
+    let asked = tokio::spawn(async move { asking.ask(Command::request(3), PATIENCE).await });
     while toy.held.lock().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // What needs no answer pays nobody else's debt.
+    conn.tell(Command::one_way(9));
+    while toy.told.lock().is_empty() {
         tokio::task::yield_now().await;
     }
     let closing = tokio::spawn(listening.close(PATIENCE));
