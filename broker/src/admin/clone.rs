@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use protocol::remoting::Command;
+use protocol::remoting::code::response;
 
 use super::subscriptions::committed_topics;
-use super::{record, with_commits};
+use super::{when_settled, with_commits};
 use crate::serve::Served;
 use crate::serve::answer::{Answer, Refusal};
+use crate::state::Commit;
 use crate::state::topic::RETRY_PREFIX;
-use crate::state::{Change, Commit};
 
 /// 314
 pub(super) fn clone(served: &Arc<Served>, request: &Command, answer: Answer) {
@@ -38,10 +39,17 @@ pub(super) fn clone(served: &Arc<Served>, request: &Command, answer: Answer) {
             let offsets = state.offsets().of_group(&from).filter(|(id, ..)| cloned(*id));
             offsets.map(|(topic, queue, offset)| Commit { group: to.clone(), topic, queue, offset }).collect()
         };
-        match commits.is_empty() {
-            true => answer.done(),
-            false => record(served, &Change::Offsets(commits), answer),
+        let now = served.vb.now();
+        let mut waiting = served.commits.lock();
+        let mut core = served.vb.core();
+        match waiting.hand_over(&mut core, &commits, now) {
+            Ok(()) => {
+                let reply = answer.draft(response::SUCCESS);
+                when_settled(core, now, answer, reply);
+            }
+            Err(refused) => answer.refuse(refused.into()),
         }
+        drop(waiting);
         served.vb.drive();
     });
 }

@@ -132,13 +132,17 @@ pub(super) fn delete(served: &Arc<Served>, request: &Command, answer: Answer) {
     }
     let now = served.vb.now();
     let mut core = served.vb.core();
-    let known =
-        core.state().group(name).is_some() || core.state().offsets().groups().any(|group| &**group == name);
+    let state = core.state();
+    let known = state.group(name).is_some()
+        || state.remembered(name).is_some()
+        || state.offsets().groups().any(|group| &**group == name);
     if known {
         let change = Change::GroupDeleted { group: name.into(), offsets };
         if let Err(refused) = core.stage(&[Record::Change(&change)], now) {
             return answer.refuse(refused.into());
         }
+        // Whoever is still there is written down again with his next request.
+        served.locks.lock().forget(name);
     }
     let reply = answer.draft(response::SUCCESS);
     when_settled(core, now, answer, reply);

@@ -32,8 +32,8 @@ use serde::Serialize;
 use crate::serve::Served;
 use crate::serve::answer::{Answer, Refusal, refuse};
 use crate::serve::offsets::moved;
-use crate::state::{Change, Topic};
-use crate::vb::{Core, CoreGuard, Effect, Now, Outcome, Record};
+use crate::state::Topic;
+use crate::vb::{Core, CoreGuard, Effect, Now, Outcome};
 
 pub use rates::Rates;
 pub(crate) use rates::watch;
@@ -98,19 +98,6 @@ fn when_settled(mut core: CoreGuard<'_>, now: Now, answer: Answer, reply: Comman
         }),
         now,
     );
-}
-
-/// Records a change, and answers once it is acknowledged.
-fn record(served: &Served, change: &Change, answer: Answer) {
-    let now = served.vb.now();
-    let mut core = served.vb.core();
-    match core.stage(&[Record::Change(change)], now) {
-        Ok(_) => {
-            let reply = answer.draft(response::SUCCESS);
-            when_settled(core, now, answer, reply);
-        }
-        Err(refused) => answer.refuse(refused.into()),
-    }
 }
 
 /// Runs `then` once all commits that were made are acknowledged.

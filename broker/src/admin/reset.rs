@@ -16,8 +16,8 @@ use crate::serve::Served;
 use crate::serve::answer::{Answer, Refusal, refuse};
 use crate::serve::offsets::moved;
 use crate::serve::pull::unreadable;
-use crate::state::{Change, Commit, Topic};
-use crate::vb::{Bound, Effect, Outcome, Record};
+use crate::state::{Commit, Topic};
+use crate::vb::{Bound, Effect, Outcome};
 
 struct Wanted {
     group: String,
@@ -76,12 +76,14 @@ fn settle(
         queue: *queue,
         offset: *offset,
     };
-    let change = Change::Offsets(offsets.iter().map(commit).collect());
+    let commits: Vec<Commit> = offsets.iter().map(commit).collect();
     let now = served.vb.now();
+    let mut waiting = served.commits.lock();
     let mut core = served.vb.core();
-    if let Err(refused) = core.stage(&[Record::Change(&change)], now) {
+    if let Err(refused) = waiting.hand_over(&mut core, &commits, now) {
         return answer.refuse(refused.into());
     }
+    drop(waiting);
     let served = served.clone();
     core.then(
         Effect::call(move |outcome| match outcome {

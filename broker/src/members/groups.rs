@@ -69,7 +69,6 @@ impl<C> Consumers<C> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
     pub group: Arc<str>,
-    pub joined: Option<Arc<str>>,
     pub left: Option<Arc<str>>,
     /// Whether its members have to look again at who has which queue.
     pub rebalance: bool,
@@ -168,8 +167,7 @@ impl<C: Clone> Members<C> {
         joined.client = Some(member.client.clone());
         joined.consumers.insert(group.clone());
         let consumers = self.consumers.entry(group.clone()).or_default();
-        let client = member.client.clone();
-        let new_client = !consumers.has_client(&client);
+        let new_client = !consumers.has_client(&member.client);
         let new_channel = consumers.members.insert(channel, member).is_none();
         consumers.fingerprint = fingerprint;
         consumers.facts = Facts {
@@ -178,12 +176,7 @@ impl<C: Clone> Members<C> {
             from_where: data.consume_from_where.clone(),
         };
         let subscribed = consumers.subscribe(&data.subscription_data_set);
-        Changed {
-            group,
-            joined: new_client.then_some(client),
-            left: None,
-            rebalance: new_client || new_channel || subscribed,
-        }
+        Changed { group, left: None, rebalance: new_client || new_channel || subscribed }
     }
 
     pub fn unregister(
@@ -242,7 +235,7 @@ impl<C: Clone> Members<C> {
         if consumers.members.is_empty() {
             self.consumers.remove(group);
         }
-        Some(Changed { group: name, joined: None, rebalance: left.is_some(), left })
+        Some(Changed { group: name, rebalance: left.is_some(), left })
     }
 }
 

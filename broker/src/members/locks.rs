@@ -33,8 +33,11 @@ pub struct Granted {
 
 impl Locks {
     pub fn lock(&mut self, group: &Arc<str>, client: &Arc<str>, queues: &[Queue], now: Duration) -> Granted {
-        let held = self.groups.entry(group.clone()).or_default();
         let mut granted = Granted::default();
+        if queues.is_empty() {
+            return granted;
+        }
+        let held = self.groups.entry(group.clone()).or_default();
         for &queue in queues {
             match held.get_mut(&queue) {
                 Some(lock) if lock.client == *client => lock.renewed = now,
@@ -63,6 +66,20 @@ impl Locks {
             self.groups.remove(group);
         }
         given
+    }
+
+    /// Locks that ran out, with their holders.
+    pub fn run_out(&self, now: Duration) -> Vec<(Arc<str>, Arc<str>, Queue)> {
+        let of_group = |(group, held): (&Arc<str>, &BTreeMap<Queue, Held>)| {
+            let over = held.iter().filter(|(_, lock)| expired(lock, now));
+            over.map(|(queue, lock)| (group.clone(), lock.client.clone(), *queue)).collect::<Vec<_>>()
+        };
+        self.groups.iter().flat_map(of_group).collect()
+    }
+
+    /// All locks of a group are void.
+    pub fn forget(&mut self, group: &str) {
+        self.groups.remove(group);
     }
 
     /// Whether anybody of the group reads in order at present.
@@ -96,6 +113,21 @@ mod tests {
         assert_eq!(locks.unlock("g", "b", &Q), Q[1..], "what another holds stays");
         assert_eq!(locks.unlock("g", "a", &Q), Q[..1]);
         assert!(!locks.any("g", at(62)));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_locks_that_nobody_holds() {
+        let (g, a): (Arc<str>, Arc<str>) = ("g".into(), "a".into());
+        let mut locks = Locks::default();
+        assert_eq!(locks.lock(&g, &a, &[], at(0)), Granted::default());
+        assert!(locks.groups.is_empty());
+        locks.lock(&g, &a, &Q, at(0));
+        locks.lock(&g, &a, &Q[..1], at(50));
+        assert_eq!(locks.run_out(at(60)), []);
+        assert_eq!(locks.run_out(at(61)), [(g.clone(), a.clone(), Q[1])]);
+        assert_eq!(locks.unlock("g", "a", &Q[1..]), Q[1..]);
+        locks.forget("g");
+        assert!(locks.groups.is_empty());
     }
 
     #[test]

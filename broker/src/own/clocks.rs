@@ -9,10 +9,8 @@ use metadata::schema::Clock as Published;
 use metadata::{Scope, Store, clocks};
 use parking_lot::Mutex;
 
-use crate::vb::clock::{Clock, Now};
+use crate::vb::clock::{AGREE, Clock, Now};
 
-/// Clocks further apart than this, in ms, do not agree.
-const MOST: i64 = 60_000;
 /// How old a published time may be: one that was there when it was first looked for, and one that has changed since.
 const FIRST: i64 = clocks::REMAINS.as_millis() as i64 + clocks::EVERY.as_millis() as i64;
 const CHANGED: i64 = 2 * clocks::EVERY.as_millis() as i64;
@@ -75,7 +73,7 @@ impl Judge {
     fn among_others(&self, now: Look) -> Option<String> {
         let mut off: Vec<i64> = self.others.values().map(|heard| heard.off(now)).collect();
         off.sort_unstable();
-        let far = off.iter().filter(|off| off.abs() > MOST).count();
+        let far = off.iter().filter(|off| off.abs() > AGREE).count();
         let typical = off.get(off.len() / 2).copied().unwrap_or(0);
         (2 * far > off.len()).then(|| {
             format!("this machine's clock is {} {} of {} other processes'", told(typical), far, off.len())
@@ -84,7 +82,7 @@ impl Judge {
 
     fn alone(&mut self, now: Look, newest: i64) -> Option<String> {
         let ahead = now.wall.saturating_sub(newest);
-        if ahead < -MOST {
+        if ahead < -AGREE {
             return Some(format!("this machine's clock is {} the newest message's time", told(ahead)));
         }
         let Some(before) = self.trusted else {
@@ -97,7 +95,7 @@ impl Judge {
         };
         let passed = now.steady.saturating_sub(before.steady).as_millis() as i64;
         let jump = now.wall.saturating_sub(before.wall).saturating_sub(passed);
-        (jump.abs() > MOST).then(|| {
+        (jump.abs() > AGREE).then(|| {
             let way = if jump > 0 { "forward" } else { "back" };
             format!("this machine's clock has jumped {way} by {}; restart if it is right now", span(jump))
         })

@@ -12,9 +12,7 @@ use super::Settings;
 use super::announce::{Announcer, Offer};
 use super::front::{self, Doing, Front};
 use crate::serve::Served;
-
-/// Old clients, and the dashboard, send to the port that is so much lower.
-const VIP: u16 = 2;
+use crate::serve::door::VIP;
 
 pub(super) struct Sockets {
     settings: Settings,

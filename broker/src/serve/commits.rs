@@ -44,11 +44,17 @@ impl Commits {
     pub fn flush(&mut self, core: &mut Core, now: Now) -> Result<(), Refused> {
         while let Some(group) = self.pending.keys().next().cloned() {
             let changed: Vec<Commit> = self.changed(core, &group);
-            for part in changed.chunks(IN_RECORD) {
-                let staged = core.stage(&[Record::Change(&Change::Offsets(part.to_vec()))], now)?;
-                self.end = self.end.max(staged.end);
-            }
+            self.hand_over(core, &changed, now)?;
             self.pending.remove(&group);
+        }
+        Ok(())
+    }
+
+    /// Hands offsets to the log; nobody is shown them before they are in it.
+    pub fn hand_over(&mut self, core: &mut Core, commits: &[Commit], now: Now) -> Result<(), Refused> {
+        for part in commits.chunks(IN_RECORD) {
+            let staged = core.stage(&[Record::Change(&Change::Offsets(part.to_vec()))], now)?;
+            self.end = self.end.max(staged.end);
         }
         Ok(())
     }

@@ -1,11 +1,13 @@
-//! Delayed messages: a queue for each level, in the order of their due times. Only the head of each is looked at, so
-//! it does not matter how many wait; what was delivered is in the log with the message itself.
+//! Delayed messages: a queue for each level, in the order of their due times, and a task that looks at its head only.
+//! So it does not matter how many wait, and no level waits for another one's backlog. What was delivered is in the log
+//! with the message itself.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::message::stored::Message;
+use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use super::Served;
@@ -13,7 +15,8 @@ use super::properties::{self, DELAY, Seen};
 use super::put::{Parts, Pieces, Place, derived_topic, record};
 use crate::error::Error;
 use crate::state::topic::{DLQ_PREFIX, RETRY_PREFIX};
-use crate::state::{Change, TopicId};
+use crate::state::{Change, DelayLevels, TopicId};
+use crate::vb::clock::AGREE;
 use crate::vb::{Core, Record, Refused, Row, Rows};
 
 /// Rows of a level that are delivered in one go.
@@ -23,30 +26,54 @@ const BYTES_AT_ONCE: usize = 4 << 20;
 const AGAIN: Duration = Duration::from_millis(100);
 /// How often it is asked whether a clock in doubt is right again.
 const DOUBT: Duration = Duration::from_secs(1);
+/// Nobody sleeps for longer while something waits: clocks are set, machines stand still, and levels are shortened.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
-/// Delivers what is due, for as long as the virtual broker is ours.
-pub(super) async fn run(served: Arc<Served>) {
-    let mut heads = Heads::default();
-    loop {
-        if !clock_is_right(&served).await {
-            return;
+/// Wakes the levels' tasks.
+#[derive(Debug)]
+pub(super) struct Delays {
+    levels: Vec<Notify>,
+}
+
+impl Default for Delays {
+    fn default() -> Delays {
+        Delays { levels: (0..DelayLevels::MOST).map(|_| Notify::new()).collect() }
+    }
+}
+
+impl Delays {
+    /// A delay queue has more.
+    pub fn arrived(&self, queue: u16) {
+        if let Some(level) = self.levels.get(usize::from(queue)) {
+            level.notify_one();
         }
-        let told = served.delayed.notified();
-        let mut wait: Option<Duration> = None;
-        for level in heads.levels(&served) {
-            let next = match deliver(&served, &mut heads, level).await {
-                Ok(next) => next,
-                Err(trouble) => {
-                    tracing::warn!("delayed messages of level {level} are late: {trouble}");
-                    Some(AGAIN)
-                }
-            };
-            wait = [wait, next].into_iter().flatten().min();
+    }
+}
+
+/// Delivers what is due of a delay queue, for as long as the virtual broker is ours.
+pub(super) async fn run(served: Arc<Served>, queue: u16) {
+    let Some(more) = served.delays.levels.get(usize::from(queue)) else { return };
+    let level = queue + 1;
+    let mut head = None;
+    loop {
+        let told = more.notified();
+        let mut wait = None;
+        if waits(&served.vb.core(), level) {
+            if !clock_is_right(&served).await {
+                return;
+            }
+            // In a box: most levels never have anything to deliver.
+            let delivered = Box::pin(deliver(&served, level, &mut head)).await;
+            wait = delivered.unwrap_or_else(|trouble| {
+                tracing::warn!("delayed messages of level {level} are late: {trouble}");
+                Some(AGAIN)
+            });
         }
         if served.vb.core().ended() {
             return;
         }
         match wait {
+            Some(Duration::ZERO) => yield_now().await,
             Some(wait) => tokio::select! { biased; () = told => {}, () = sleep(wait) => {} },
             None => told.await,
         }
@@ -74,63 +101,58 @@ enum Trouble {
     Stuck(u64),
 }
 
-/// When the first waiting message of a level is due.
-#[derive(Debug, Default)]
-struct Heads {
-    due: BTreeMap<u16, i64>,
+fn waits(core: &Core, level: u16) -> bool {
+    let end = core.state().delay_topic().map_or(0, |topic| core.max_offset(topic, level - 1));
+    end > core.state().delivered(level)
 }
 
-impl Heads {
-    /// Levels at which something may be due; a level counts from 1.
-    fn levels(&self, served: &Served) -> Vec<u16> {
+/// Delivers some of what is due of a level; returns how long until it is to be looked at again, if something waits.
+/// `head` is the first waiting row, where that is known.
+async fn deliver(
+    served: &Arc<Served>,
+    level: u16,
+    head: &mut Option<Row>,
+) -> Result<Option<Duration>, Trouble> {
+    let now = served.vb.now().wall;
+    let (topic, from, delay) = {
         let core = served.vb.core();
-        let Some(topic) = core.state().delay_topic() else { return Vec::new() };
-        let queues = core.state().topic_of(topic).map_or(0, |topic| topic.queues());
-        let waits = |level: &u16| core.max_offset(topic, level - 1) > core.state().delivered(*level);
-        (1..=queues).filter(waits).collect()
+        let state = core.state();
+        let Some(topic) = state.delay_topic() else { return Ok(None) };
+        (topic, state.delivered(level), state.settings().delay_levels.delay(level).unwrap_or(0))
+    };
+    let until =
+        |row: &Row| Duration::from_millis(due(row, delay, now).saturating_sub(now).max(0).unsigned_abs());
+    if let Some(wait) = head.filter(|head| head.offset == from).map(|head| until(&head))
+        && !wait.is_zero()
+    {
+        return Ok(Some(wait.min(LOOK)));
     }
+    let rows = match served.vb.rows(topic, level - 1, from, AT_ONCE, BYTES_AT_ONCE).await? {
+        Rows::Found(rows) => rows,
+        // What retention took, though it should not have: go on behind it rather than wait for ever.
+        Rows::Outside { min, .. } if min > from => {
+            skip(served, level, min)?;
+            return Ok(Some(Duration::ZERO));
+        }
+        _ => return Ok(None),
+    };
+    let due: Vec<Row> = rows.iter().take_while(|row| until(row).is_zero()).copied().collect();
+    *head = rows.get(due.len()).copied();
+    if !due.is_empty() {
+        batch(served, topic, level, &due).await?;
+        if served.vb.core().state().delivered(level) == from {
+            return Err(Trouble::Stuck(from));
+        }
+    }
+    Ok(Some(head.map_or(Duration::ZERO, |head| until(&head).min(LOOK))))
 }
 
-/// Delivers what is due of a level; returns how long until there is more.
-async fn deliver(served: &Arc<Served>, heads: &mut Heads, level: u16) -> Result<Option<Duration>, Trouble> {
-    loop {
-        let now = served.vb.now();
-        if let Some(due) = heads.due.get(&level).filter(|due| **due > now.wall) {
-            return Ok(Some(Duration::from_millis(due.abs_diff(now.wall))));
-        }
-        let (topic, from, longest) = {
-            let core = served.vb.core();
-            let state = core.state();
-            let Some(topic) = state.delay_topic() else { return Ok(None) };
-            (topic, state.delivered(level), state.settings().delay_levels.delay(level))
-        };
-        let rows = match served.vb.rows(topic, level - 1, from, AT_ONCE, BYTES_AT_ONCE).await? {
-            Rows::Found(rows) => rows,
-            // What retention took, though it should not have: go on behind it rather than wait for ever.
-            Rows::Outside { min, .. } if min > from => {
-                skip(served, level, min)?;
-                continue;
-            }
-            _ => {
-                heads.due.remove(&level);
-                return Ok(None);
-            }
-        };
-        // A level that was shortened since holds no message longer than it takes now.
-        let latest = now.wall.saturating_add(longest.unwrap_or(0));
-        let due: Vec<Row> =
-            rows.iter().take_while(|row| row.tag <= now.wall || row.tag > latest).copied().collect();
-        match rows.first().filter(|_| due.is_empty()) {
-            Some(head) => drop(heads.due.insert(level, head.tag)),
-            None => {
-                heads.due.remove(&level);
-                batch(served, topic, level, &due).await?;
-                if served.vb.core().state().delivered(level) == from {
-                    return Err(Trouble::Stuck(from));
-                }
-            }
-        }
-    }
+/// When a row is due: as it was said when it was stored, or earlier if its level was shortened since. One that is to wait
+/// for longer than its level takes, and more than clocks may differ, was stored by a clock that was wrong: it has waited.
+fn due(row: &Row, delay: i64, now: i64) -> i64 {
+    let due = row.tag.min(row.store_time.saturating_add(delay));
+    let latest = now.saturating_add(delay).saturating_add(AGREE);
+    if due > latest { now } else { due }
 }
 
 async fn batch(served: &Arc<Served>, delay: TopicId, level: u16, due: &[Row]) -> Result<(), Trouble> {

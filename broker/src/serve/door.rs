@@ -13,6 +13,9 @@ use super::{Served, halves, heartbeat, locks, offsets, pull, resume, send, send_
 use crate::admin;
 use crate::vb::{Effect, Outcome, Record};
 
+/// Old clients, and the dashboard, send to the port that is so much lower; but heartbeats to the other.
+pub(crate) const VIP: u16 = 2;
+
 pub(super) struct Door {
     served: Arc<Served>,
 }

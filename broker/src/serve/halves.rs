@@ -1,6 +1,6 @@
 //! Transactions: the end that a producer gives one (37), and the questions to producers that give none (39).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use tokio::time::sleep;
 
 use super::Served;
 use super::answer::{Answer, Refusal, refuse};
-use super::delay::clock_is_right;
+use super::delay::{LOOK, clock_is_right};
+use super::offsets::moved;
 use super::properties::{self, PRODUCER_GROUP, REAL_QUEUE, REAL_TOPIC, Seen, UNIQ_KEY};
 use super::pull::unreadable;
 use super::put::{Parts, Pieces, Place, record};
@@ -27,8 +28,31 @@ use crate::vb::{Core, Record};
 /// When the producers of half messages are to be asked next.
 #[derive(Debug, Default)]
 pub(super) struct Halves {
-    due: Mutex<BTreeSet<(i64, u64)>>,
+    timers: Mutex<Timers>,
     sooner: Notify,
+}
+
+/// One for each half message without a decision.
+#[derive(Debug, Default)]
+struct Timers {
+    first: BTreeSet<(i64, u64)>,
+    due: BTreeMap<u64, i64>,
+    /// When they are looked at without being told, if ever.
+    looked: Option<i64>,
+}
+
+impl Timers {
+    fn set(&mut self, half: u64, due: i64) {
+        self.remove(half);
+        self.first.insert((due, half));
+        self.due.insert(half, due);
+    }
+
+    fn remove(&mut self, half: u64) {
+        if let Some(due) = self.due.remove(&half) {
+            self.first.remove(&(due, half));
+        }
+    }
 }
 
 impl Halves {
@@ -40,24 +64,34 @@ impl Halves {
     }
 
     pub fn wait(&self, half: u64, due: i64) {
-        let mut all = self.due.lock();
-        all.insert((due, half));
-        if all.first() == Some(&(due, half)) {
+        let mut timers = self.timers.lock();
+        timers.set(half, due);
+        if timers.looked.is_none_or(|looked| due < looked) {
             self.sooner.notify_one();
         }
     }
 
-    /// A half message to look after now, or how long until there is one.
+    /// Nobody is asked about it any more.
+    fn forget(&self, half: u64) {
+        self.timers.lock().remove(half);
+    }
+
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.timers.lock().first.len()
+    }
+
+    /// A half message to look after now, or how long until it is looked whether there is one.
     fn next(&self, now: i64) -> Result<u64, Option<Duration>> {
-        let mut all = self.due.lock();
-        match all.first().copied() {
-            None => Err(None),
-            Some((due, _)) if due > now => Err(Some(Duration::from_millis(due.abs_diff(now)))),
-            Some(first) => {
-                all.remove(&first);
-                Ok(first.1)
-            }
+        let mut timers = self.timers.lock();
+        let first = timers.first.first().copied();
+        if let Some((_, half)) = first.filter(|(due, _)| *due <= now) {
+            timers.remove(half);
+            return Ok(half);
         }
+        let wait = first.map(|(due, _)| Duration::from_millis(due.abs_diff(now)).min(LOOK));
+        timers.looked = wait.map(|wait| now.saturating_add(wait.as_millis() as i64));
+        Err(wait)
     }
 }
 
@@ -120,9 +154,16 @@ async fn look_after(served: &Arc<Served>, offset: u64) -> Result<(), Refusal> {
     }
     let due = now.wall.saturating_add(i64::from(interval.0.max(1)));
     let checked = Change::Checked { half: offset, times: half.checks + 1, due };
-    served.vb.core().stage(&[Record::Change(&checked)], now)?;
+    {
+        let mut core = served.vb.core();
+        // Its message took long to read, and it was decided meanwhile.
+        if core.state().halves().get(offset).is_none() {
+            return Ok(());
+        }
+        core.stage(&[Record::Change(&checked)], now)?;
+        served.halves.wait(offset, due);
+    }
     served.vb.drive();
-    served.halves.wait(offset, due);
     ask(served, &half, &message, &text);
     Ok(())
 }
@@ -244,14 +285,19 @@ pub(super) fn end(served: &Arc<Served>, request: &Command, answer: Answer) {
     };
     let served = served.clone();
     tokio::spawn(async move {
-        let message = match fetch(&served, &half).await {
-            Ok(Some(message)) => message,
-            Ok(None) => return answer.refuse(not_there(&half)),
-            Err(error) => return answer.refuse(unreadable(&error)),
-        };
-        decide(&served, &half, &group, end, &message, answer);
+        match acknowledged(&served, &half).await {
+            Ok(message) => decide(&served, &half, &group, end, &message, answer),
+            Err(refusal) => answer.refuse(refusal),
+        }
         served.vb.drive();
     });
+}
+
+/// The half message, once it is in the log: a sender that was answered before decides before, too, and only once.
+async fn acknowledged(served: &Served, half: &Half) -> Result<Message, Refusal> {
+    served.vb.reached(half.position + 1).await.map_err(|_| moved())?;
+    let message = fetch(served, half).await.map_err(|error| unreadable(&error))?;
+    message.ok_or_else(|| not_there(half))
 }
 
 fn not_there(half: &Half) -> Refusal {
@@ -284,7 +330,10 @@ fn decide(served: &Arc<Served>, half: &Half, group: &str, end: End, message: &Me
     let now = served.vb.now();
     let mut core = served.vb.core();
     match stage(&mut core, half, group, end, message, now) {
-        Ok(()) => core.then(answer.done_once_stored(), now),
+        Ok(()) => {
+            served.halves.forget(half.offset);
+            core.then(answer.done_once_stored(), now);
+        }
         Err(refusal) => answer.refuse(refusal),
     }
 }

@@ -1,6 +1,7 @@
 //! The right to read queues in order (41), and giving it back (42).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use protocol::body::json;
 use protocol::body::lock::{LockReply, LockRequest, Queue as Named};
@@ -10,8 +11,9 @@ use protocol::remoting::code::response;
 use super::Served;
 use super::answer::{Answer, Refusal, refuse};
 use super::held::Queue;
+use crate::members::Granted;
 use crate::state::Change;
-use crate::vb::{Core, Effect, Outcome, Record};
+use crate::vb::{Core, Effect, Now, Outcome, Record};
 
 /// The queues of a request that are this virtual broker's, and who wants them.
 struct Asked {
@@ -42,24 +44,17 @@ pub(super) fn lock(served: &Arc<Served>, request: &Command, answer: Answer) {
         Ok(asked) => asked,
         Err(refusal) => return answer.refuse(refusal),
     };
-    let wanted: Vec<Queue> = asked.queues.iter().map(|(queue, _)| *queue).collect();
-    let granted = served.locks.lock().lock(&asked.group, &asked.client, &wanted, now.at);
+    let granted = match grant(served, &mut core, &asked, now) {
+        Ok(granted) => granted,
+        Err(refusal) => return answer.refuse(refusal),
+    };
     let held = asked.queues.into_iter().filter(|(queue, _)| granted.held.contains(queue));
     let list = LockReply { locked: held.map(|(_, named)| named).collect() };
     let reply = answer.draft(response::SUCCESS).body(json::write(&list));
-    if granted.new.is_empty() {
+    // Who asks again while his lock is on its way waits for it as before.
+    if !served.unsettled(&core) {
         drop(core);
         return answer.reply(reply);
-    }
-    let change = Change::Locked {
-        group: asked.group.clone(),
-        client: asked.client.clone(),
-        queues: granted.new.clone(),
-    };
-    if let Err(refused) = core.stage(&[Record::Change(&change)], now) {
-        // A lock that is not written down would be forgotten by the next owner.
-        served.locks.lock().unlock(&asked.group, &asked.client, &granted.new);
-        return answer.refuse(refused.into());
     }
     core.then(
         Effect::call(move |outcome| match outcome {
@@ -68,6 +63,40 @@ pub(super) fn lock(served: &Arc<Served>, request: &Command, answer: Answer) {
         }),
         now,
     );
+}
+
+/// Gives a client what nobody else holds, and writes it down: otherwise the next owner would not know it.
+fn grant(served: &Served, core: &mut Core, asked: &Asked, now: Now) -> Result<Granted, Refusal> {
+    let Asked { group, client, queues } = asked;
+    served.group(core, group, now)?;
+    let wanted: Vec<Queue> = queues.iter().map(|(queue, _)| *queue).collect();
+    let granted = served.locks.lock().lock(group, client, &wanted, now.at);
+    if granted.new.is_empty() {
+        return Ok(granted);
+    }
+    let change = Change::Locked { group: group.clone(), client: client.clone(), queues: granted.new.clone() };
+    match core.stage(&[Record::Change(&change)], now) {
+        Ok(staged) => served.made.fetch_max(staged.end, Ordering::Relaxed),
+        Err(refused) => {
+            served.locks.lock().unlock(group, client, &granted.new);
+            return Err(refused.into());
+        }
+    };
+    Ok(granted)
+}
+
+/// Takes back what was not renewed in time: neither here nor in the log it is kept for ever.
+pub(super) fn sweep(served: &Served) {
+    let now = served.vb.now();
+    let mut core = served.vb.core();
+    let mut locks = served.locks.lock();
+    for (group, client, queue) in locks.run_out(now.at) {
+        let change = Change::Unlocked { group: group.clone(), client: client.clone(), queues: vec![queue] };
+        match core.stage(&[Record::Change(&change)], now) {
+            Ok(_) => drop(locks.unlock(&group, &client, &[queue])),
+            Err(refused) => return tracing::debug!("locks that ran out stay for now: {refused}"),
+        }
+    }
 }
 
 /// 42

@@ -66,14 +66,14 @@ pub struct Served {
     pub(crate) commits: Mutex<Commits>,
     first_commit: Notify,
     lanes: Arc<pull::Lanes>,
-    delayed: Notify,
+    delays: delay::Delays,
     halves: halves::Halves,
     pub(crate) rates: Rates,
     /// When this owner began, by the monotonic clock.
     since: Duration,
     /// When a renewal of the owner's lease was sent that succeeded later, in ms of the monotonic clock.
     renewed: AtomicU64,
-    /// Everything that was made for clients is there for good once this is acknowledged.
+    /// Everything that was made for clients, and the locks that they have, is there for good once this is acknowledged.
     made: AtomicU64,
     /// Answers that are owed.
     owed: Arc<AtomicUsize>,
@@ -105,7 +105,7 @@ impl Served {
             commits: Mutex::default(),
             first_commit: Notify::new(),
             lanes: Arc::default(),
-            delayed: Notify::new(),
+            delays: delay::Delays::default(),
             halves: halves::Halves::default(),
             rates: Rates::default(),
             since,

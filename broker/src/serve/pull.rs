@@ -1,5 +1,6 @@
 //! Pulling (11, and 361 of lite consumers): what a group may read, and the answer now or when there is something.
 
+mod denied;
 mod lagging;
 mod lanes;
 mod look;
@@ -14,12 +15,13 @@ use protocol::remoting::code::response;
 use protocol::remoting::header::{Pull, PullReply, Suspend};
 
 use super::Served;
-use super::answer::{Answer, Refusal, refuse};
+use super::answer::{Answer, Refusal};
 use super::filter::Filter;
 use super::held::Queue;
-use crate::state::TopicId;
 use crate::state::topic::perm;
+use crate::state::{Group, Topic, TopicId};
 use crate::vb::{Core, Effect, Outcome, Record, Row};
+use denied::{By, Denied, forbid};
 use look::{Look, look};
 
 pub(crate) use lagging::unreadable;
@@ -58,11 +60,11 @@ pub(super) struct Open {
 
 pub(super) fn pull(served: &Arc<Served>, request: &Command, answer: Answer) {
     let accepted = Pull::read(request)
-        .map_err(Refusal::from)
+        .map_err(|bad| Denied::from(Refusal::from(bad)))
         .and_then(|pull| accept(served, &pull).map(|(wanted, group)| (wanted, group, pull)));
     let (wanted, group, pull) = match accepted {
         Ok(accepted) => accepted,
-        Err(refusal) => return answer.refuse(refusal),
+        Err(denied) => return denied.tell(answer),
     };
     if let Some(offset) = pull.commit.filter(|offset| *offset >= 0) {
         served.commit_later(&group, wanted.queue(), offset);
@@ -81,35 +83,18 @@ pub(super) fn pull(served: &Arc<Served>, request: &Command, answer: Answer) {
 }
 
 /// Whether the group may read this queue, and what of it.
-fn accept(served: &Arc<Served>, pull: &Pull<'_>) -> Result<(Wanted, Arc<str>), Refusal> {
-    let now = served.vb.now();
+fn accept(served: &Arc<Served>, pull: &Pull<'_>) -> Result<(Wanted, Arc<str>), Denied> {
     let mut core = served.vb.core();
-    if core.state().settings().permission & perm::READ == 0 {
-        let remark = format!("the broker[{}] pulling message is forbidden", served.vb.address);
-        return refuse(response::NO_PERMISSION, remark);
-    }
-    let group = served.group(&mut core, pull.group, now)?;
-    if !group.consume {
-        let remark = format!("subscription group no permission, {}", pull.group);
-        return refuse(response::NO_PERMISSION, remark);
-    }
-    let Some(topic) = core.state().topic(pull.topic) else {
-        let remark = format!("topic[{}] not exist, apply first please!", pull.topic);
-        return refuse(response::TOPIC_NOT_EXIST, remark);
-    };
-    if !topic.readable() {
-        let remark = format!("the topic[{}] pulling message is forbidden", pull.topic);
-        return refuse(response::NO_PERMISSION, remark);
-    }
+    let (group, topic) = readable(served, &mut core, pull)?;
     let queue = u16::try_from(pull.queue).ok().filter(|queue| *queue < topic.read_queues);
-    let Some(queue) = queue else {
-        let remark = format!(
+    let queue = queue.ok_or_else(|| Refusal {
+        code: response::INVALID_PARAMETER,
+        remark: format!(
             "queueId[{}] is illegal, topic:[{}] topicConfig.readQueueNums:[{}]",
             pull.queue, pull.topic, topic.read_queues
-        );
-        return refuse(response::INVALID_PARAMETER, remark);
-    };
-    let (id, settings) = (topic.id, core.state().settings());
+        ),
+    })?;
+    let settings = core.state().settings();
     let messages =
         usize::try_from(pull.max_messages.clamp(1, settings.pull_messages.max(1) as i32)).unwrap_or(1);
     let asked = pull.max_bytes.and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
@@ -117,7 +102,27 @@ fn accept(served: &Arc<Served>, pull: &Pull<'_>) -> Result<(Wanted, Arc<str>), R
     drop(core);
     let filter = subscribed::filter(served, pull, &group)?;
     let offset = u64::try_from(pull.offset).unwrap_or(0);
-    Ok((Wanted { topic: id, queue, offset, filter, messages, bytes }, group.name.clone()))
+    Ok((Wanted { topic: topic.id, queue, offset, filter, messages, bytes }, group.name.clone()))
+}
+
+/// The group and the topic of a pull, if the one may read the other here.
+fn readable(served: &Served, core: &mut Core, pull: &Pull<'_>) -> Result<(Arc<Group>, Arc<Topic>), Denied> {
+    if core.state().settings().permission & perm::READ == 0 {
+        let remark = format!("the broker[{}] pulling message is forbidden", served.vb.address);
+        return forbid(By::Broker, remark);
+    }
+    let group = served.group(core, pull.group, served.vb.now())?;
+    if !group.consume {
+        return forbid(By::Group, format!("subscription group no permission, {}", pull.group));
+    }
+    let topic = core.state().topic(pull.topic).cloned().ok_or_else(|| Refusal {
+        code: response::TOPIC_NOT_EXIST,
+        remark: format!("topic[{}] not exist, apply first please!", pull.topic),
+    })?;
+    if !topic.readable() {
+        return forbid(By::Topic, format!("the topic[{}] pulling message is forbidden", pull.topic));
+    }
+    Ok((group, topic))
 }
 
 /// Answers with what there is, or holds the pull until there is something or its time is over.

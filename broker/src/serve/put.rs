@@ -10,6 +10,7 @@ use super::answer::{Refusal, refuse};
 use super::properties::{self, REAL_QUEUE, REAL_TOPIC, Seen};
 use crate::state::topic::{self, perm};
 use crate::state::{Change, Topic};
+use crate::vb::clock::AGREE;
 use crate::vb::{Core, NewMessage, Now, Record};
 
 /// Where a message is stored: in its queue, or in one where it waits first.
@@ -51,7 +52,9 @@ impl Place {
         let (Some(delay), Some(waits)) = (levels.delay(level), waits) else {
             return refuse(response::SYSTEM_ERROR, "this virtual broker has no queues for delayed messages");
         };
-        let due = now.wall.max(core.last_time()).saturating_add(delay);
+        // A log that is far ahead has its time from a clock that was wrong.
+        let ahead = Some(core.last_time()).filter(|last| last.saturating_sub(now.wall) <= AGREE);
+        let due = now.wall.max(ahead.unwrap_or(now.wall)).saturating_add(delay);
         Ok(Place {
             topic: waits.clone(),
             queue: level - 1,

@@ -25,7 +25,6 @@ struct Failed {
     group: String,
     position: u64,
     level: i32,
-    origin: Option<String>,
     most: Option<i32>,
 }
 
@@ -37,7 +36,6 @@ fn read(request: &Command) -> Result<Failed, Refusal> {
         group: fields.text("group")?.into(),
         position: u64::try_from(position).unwrap_or(u64::MAX),
         level: fields.number("delayLevel")?,
-        origin: fields.get("originMsgId").filter(|id| !id.is_empty()).map(Into::into),
         most: most.filter(|most| *most >= 0 && request.version >= SAYS_MOST_RETRIES),
     })
 }
@@ -119,7 +117,7 @@ fn put<'a>(served: &'a Served, failed: &Failed, message: &Message) -> Result<Loc
     };
     let topic = served.topic_made(&mut core, |core| derived_topic(core, &name, queues, now))?;
     let level = if failed.level == 0 { FIRST_LEVEL + message.reconsume_times } else { failed.level };
-    let text = properties_of(served, failed, message, (!dead).then_some(level));
+    let text = properties_of(message, (!dead).then_some(level));
     let seen = Seen::of(&text);
     let queue = served.any_queue(&topic);
     let place = match dead {
@@ -139,14 +137,14 @@ fn put<'a>(served: &'a Served, failed: &Failed, message: &Message) -> Result<Loc
 }
 
 /// The message's properties, with where it comes from and how long it waits.
-fn properties_of(served: &Served, failed: &Failed, message: &Message, level: Option<i32>) -> String {
+fn properties_of(message: &Message, level: Option<i32>) -> String {
     let text = String::from_utf8_lossy(&message.properties);
     let retry_topic = properties::get(&text, RETRY_TOPIC).unwrap_or(&message.topic).to_owned();
-    let origin = failed.origin.clone().unwrap_or_else(|| {
-        let mut id = String::with_capacity(32);
-        OffsetId { host: served.vb.address, offset: message.physical_offset }.write(&mut id);
-        id
-    });
+    // Of the first message of all; what the request says of it does not count in RocketMQ either.
+    let origin = match properties::get(&text, ORIGIN_MESSAGE_ID).filter(|id| !id.trim().is_empty()) {
+        Some(first) => first.to_owned(),
+        None => OffsetId { host: message.store_host, offset: message.physical_offset }.to_string(),
+    };
     let level = level.map(|level| level.to_string());
     let mut more = vec![(RETRY_TOPIC, retry_topic.as_str()), (ORIGIN_MESSAGE_ID, origin.as_str())];
     more.extend(level.as_deref().map(|level| (DELAY, level)));

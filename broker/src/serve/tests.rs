@@ -12,7 +12,7 @@ mod waiting;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,9 +33,11 @@ use crate::state::Settings;
 use crate::vb::clock::Clock;
 use crate::vb::{self, Now, VbSettings};
 
-/// Both clocks go with the test's paused time.
+/// Both clocks go with the test's paused time, unless it sets the one that can be set.
 struct TestClock {
     began: Instant,
+    /// By how many ms it was set forward.
+    set: AtomicI64,
     in_doubt: AtomicBool,
 }
 
@@ -44,7 +46,8 @@ const BEGAN: i64 = 1_700_000_000_000;
 impl Clock for TestClock {
     fn now(&self) -> Now {
         let at = self.began.elapsed();
-        Now { wall: BEGAN + at.as_millis() as i64, at: at + Duration::from_secs(1_000) }
+        let set = self.set.load(Ordering::SeqCst);
+        Now { wall: BEGAN + set + at.as_millis() as i64, at: at + Duration::from_secs(1_000) }
     }
 
     fn doubt(&self, _newest: i64) -> Option<String> {
@@ -63,7 +66,11 @@ impl World {
     fn new() -> World {
         World {
             logs: MemoryLogs::new(Limits::default()),
-            clock: Arc::new(TestClock { began: Instant::now(), in_doubt: AtomicBool::new(false) }),
+            clock: Arc::new(TestClock {
+                began: Instant::now(),
+                set: AtomicI64::new(0),
+                in_doubt: AtomicBool::new(false),
+            }),
             connections: AtomicU64::new(1),
         }
     }
@@ -83,6 +90,21 @@ impl World {
         Owner { world: self, door: served.door(), served }
     }
 
+    /// From now on nothing is acknowledged.
+    fn hold(&self) {
+        self.logs.hold(&LogName::new("vb-0").unwrap());
+    }
+
+    /// Everything is acknowledged that was held.
+    fn release(&self) {
+        self.logs.release(&LogName::new("vb-0").unwrap());
+    }
+
+    /// Somebody sets the clock that can be set.
+    fn set_clock(&self, forward: i64) {
+        self.clock.set.fetch_add(forward, Ordering::SeqCst);
+    }
+
     async fn open(&self) -> Owner<'_> {
         self.open_with(Settings::default()).await
     }
@@ -96,11 +118,15 @@ struct Owner<'a> {
 
 impl Owner<'_> {
     fn client(&self) -> Client {
+        self.client_by(10_911)
+    }
+
+    fn client_by(&self, port: u16) -> Client {
         let id = self.world.connections.fetch_add(1, Ordering::Relaxed);
         let heard: Arc<Mutex<Vec<Command>>> = Arc::default();
         let says = heard.clone();
         let peer: SocketAddr = ([10, 0, 0, id as u8], 5_000).into();
-        let ends = (peer, ([127, 0, 0, 1], 10_911).into());
+        let ends = (peer, ([127, 0, 0, 1], port).into());
         let connection =
             Connection::without_socket(id, ends, self.door.clone(), move |said| says.lock().push(said));
         Client { connection, door: self.door.clone(), heard, opaque: AtomicI32::new(1) }

@@ -40,8 +40,8 @@ impl Watcher for Watch {
         let Some(served) = self.served() else { return };
         pull::arrived(&served, queues);
         let delay = vb.core().state().delay_topic();
-        if queues.iter().any(|(topic, _)| Some(*topic) == delay) {
-            served.delayed.notify_one();
+        for (_, queue) in queues.iter().filter(|(topic, _)| Some(*topic) == delay) {
+            served.delays.arrived(*queue);
         }
     }
 
@@ -60,7 +60,9 @@ pub(super) async fn begin(served: &Arc<Served>) -> Result<(), Error> {
     start(served, offsets(served.clone()));
     start(served, silence(served.clone()));
     start(served, forget(served.clone()));
-    start(served, delay::run(served.clone()));
+    for queue in 0..DelayLevels::MOST as u16 {
+        start(served, delay::run(served.clone(), queue));
+    }
     start(served, halves::run(served.clone()));
     start(served, crate::admin::watch(served.clone()));
     Ok(())
@@ -198,7 +200,7 @@ fn flush(served: &Served) -> bool {
     }
 }
 
-/// Closes connections by which nothing is heard any more; their clients leave with them.
+/// Closes connections by which nothing is heard any more, whose clients leave with them, and takes back locks.
 async fn silence(served: Arc<Served>) {
     loop {
         sleep(SWEEP).await;
@@ -215,6 +217,7 @@ async fn silence(served: Arc<Served>) {
                 heartbeat::consequences(&served, changed, served.vb.now());
             }
         }
+        super::locks::sweep(&served);
         served.vb.drive();
     }
 }
@@ -234,7 +237,7 @@ async fn forget(served: Arc<Served>) {
     };
     let now = served.vb.now();
     for (group, client) in gone {
-        let changed = crate::members::Changed { group, joined: None, left: Some(client), rebalance: true };
+        let changed = crate::members::Changed { group, left: Some(client), rebalance: true };
         heartbeat::consequences(&served, changed, now);
     }
     served.vb.drive();

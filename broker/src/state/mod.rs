@@ -290,6 +290,7 @@ impl State {
 
     fn delete_group(&mut self, group: &Arc<str>, offsets: bool, at: i64) {
         self.groups.remove(group);
+        self.remembered.remove(group);
         if offsets {
             self.offsets.forget_group(group);
             self.dirty.insert(blocks::offsets(group));

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Clocks further apart than this, in ms, do not agree.
+pub const AGREE: i64 = 60_000;
+
 /// One look at both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {

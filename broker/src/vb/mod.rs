@@ -279,7 +279,7 @@ impl Vb {
 
     /// Waits until everything before `position` is acknowledged. (Not on the log's own progress: a `watch` wakes those who
     /// wait for it in any order, and senders are to hear first.)
-    async fn reached(&self, position: u64) -> Result<(), Error> {
+    pub(crate) async fn reached(&self, position: u64) -> Result<(), Error> {
         loop {
             let told = self.needs.progress.notified();
             {

@@ -4,32 +4,38 @@ use protocol::body::heartbeat::Subscription;
 use protocol::remoting::code::response;
 use protocol::remoting::header::Pull;
 
+use super::denied::{By, Denied, forbid};
+use crate::members::Consumers;
 use crate::serve::Served;
 use crate::serve::answer::{Refusal, refuse};
 use crate::serve::filter::Filter;
 use crate::state::Group;
 
-pub(super) fn filter(served: &Served, pull: &Pull<'_>, group: &Group) -> Result<Filter, Refusal> {
-    if pull.expression_type.is_some_and(|kind| kind != "TAG") {
-        return not_by(pull.expression_type.unwrap_or_default());
+pub(super) fn filter(served: &Served, pull: &Pull<'_>, group: &Group) -> Result<Filter, Denied> {
+    if let Some(kind) = pull.expression_type.filter(|kind| *kind != "TAG") {
+        return Ok(not_by(kind)?);
     }
     if let Some(text) = pull.subscription {
-        return match Subscription::by_tags(pull.topic, text) {
-            Ok(subscription) => Ok(Filter::of(&subscription)),
-            Err(wrong) => {
-                let remark = format!("parse the consumer's subscription failed: {wrong}");
-                refuse(response::SUBSCRIPTION_PARSE_FAILED, remark)
-            }
-        };
+        let subscription = Subscription::by_tags(pull.topic, text).map_err(|wrong| Refusal {
+            code: response::SUBSCRIPTION_PARSE_FAILED,
+            remark: format!("parse the consumer's subscription failed: {wrong}"),
+        })?;
+        return Ok(Filter::of(&subscription));
     }
     let members = served.members.lock();
-    let Some(consumers) = members.consumers(pull.group) else {
+    let consumers = members.consumers(pull.group);
+    if !group.broadcast && consumers.is_some_and(Consumers::is_broadcast) {
+        let remark = format!("the consumer group[{}] can not consume by broadcast way", pull.group);
+        return forbid(By::Broadcast, remark);
+    }
+    Ok(subscribed(consumers, pull)?)
+}
+
+/// What the group's members said in their heartbeats.
+fn subscribed<C>(consumers: Option<&Consumers<C>>, pull: &Pull<'_>) -> Result<Filter, Refusal> {
+    let Some(consumers) = consumers else {
         return refuse(response::SUBSCRIPTION_NOT_EXIST, "the consumer's group info not exist");
     };
-    if !group.broadcast && consumers.is_broadcast() {
-        let remark = format!("the consumer group[{}] can not consume by broadcast way", pull.group);
-        return refuse(response::NO_PERMISSION, remark);
-    }
     let Some(subscription) = consumers.subscriptions.get(pull.topic) else {
         return refuse(response::SUBSCRIPTION_NOT_EXIST, "the consumer's subscription not exist");
     };

@@ -292,6 +292,33 @@ async fn offsets_are_cloned() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn offsets_that_an_operator_sets_are_told_once_they_are_in_the_log() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    client.heartbeat("a", vec![consumes("g", "t", 1), consumes("h", "t", 1)], &[]).await;
+    client.publish("t", 0, "", "x").await;
+    client.ask(commit("g", "t", 0, 1)).await;
+    let query = |group| Command::request(code::QUERY_CONSUMER_OFFSET).with("consumerGroup", group);
+    let query = |group| query(group).with("topic", "t").with("queueId", 0);
+    let reset = Command::request(code::INVOKE_BROKER_TO_RESET_OFFSET).with("group", "g").with("topic", "t");
+    let reset = reset.with("timestamp", BEGAN).with("isForce", true);
+    let clone = Command::request(code::CLONE_GROUP_OFFSET).with("srcGroup", "g").with("destGroup", "h");
+    for (change, group, offset) in [(clone.with("topic", ""), "h", 1), (reset, "g", 0)] {
+        world.hold();
+        client.send(change);
+        wait(10).await;
+        // Neither is it told, nor is whoever confirms it told that it is there.
+        let asked = [client.send(query(group)), client.send(commit(group, "t", 0, offset))];
+        wait(10).await;
+        assert_eq!(asked.map(|opaque| client.replied(opaque).is_some()), [false, false], "{group}");
+        world.release();
+        assert_eq!(client.reply(asked[0]).await.fields.number("offset"), Ok(offset));
+        assert_eq!(client.reply(asked[1]).await.code, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn settings_are_changed_for_good() {
     let world = World::new();
     let owner = world.open().await;

@@ -5,8 +5,14 @@ fn back(message: &Message, level: i32) -> Command {
         .with("offset", message.physical_offset)
         .with("group", "g")
         .with("delayLevel", level)
-        .with("originMsgId", "ORIGIN")
         .with("originTopic", &message.topic)
+}
+
+/// Waits for the message at an offset of queue 0 of "t"; returns it, and how many ms that took.
+async fn awaited(client: &Client, offset: i64) -> (String, u128) {
+    let asked = Instant::now();
+    let got = pulled(client.ask(held("t", 0, offset, "*", 300_000).write()).await);
+    (got.bodies().concat(), asked.elapsed().as_millis())
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,11 +69,13 @@ async fn a_message_that_was_sent_back_is_tried_again_and_at_last_put_away() {
     let owner = world.open().await;
     let client = owner.client();
     client.heartbeat("c", vec![consumes("g", "t", 1)], &[]).await;
-    client.publish("t", 0, "KEYS\u{1}k\u{2}", "x").await;
+    let sent = client.publish("t", 0, "KEYS\u{1}k\u{2}", "x").await;
+    let first = sent.fields.get("msgId");
     let mut message = client.pull("t", 0, 0).await.messages.remove(0);
-    for (times, wait) in [(1, 10_000), (2, 30_000)] {
+    for (times, wait, origin) in [(1, 10_000, None), (2, 30_000, Some("OTHER"))] {
         let sent = Instant::now();
-        let reply = client.ask(back(&message, 0).with("maxReconsumeTimes", 2)).await;
+        let request = back(&message, 0).with("maxReconsumeTimes", 2);
+        let reply = client.ask(origin.into_iter().fold(request, |r, id| r.with("originMsgId", id))).await;
         assert_eq!(reply.code, 0, "{reply:?}");
         let got = pulled(client.ask(held("%RETRY%g", 0, times - 1, "*", 200_000).write()).await);
         let took = sent.elapsed().as_millis();
@@ -76,7 +84,8 @@ async fn a_message_that_was_sent_back_is_tried_again_and_at_last_put_away() {
         assert_eq!(i64::from(message.reconsume_times), times);
         assert_eq!(
             (property(&message, "RETRY_TOPIC"), property(&message, "ORIGIN_MESSAGE_ID")),
-            (Some("t"), Some("ORIGIN"))
+            (Some("t"), first),
+            "whatever its consumer says"
         );
     }
     assert_eq!(client.ask(back(&message, 0).with("maxReconsumeTimes", 2)).await.code, 0);
@@ -127,4 +136,79 @@ async fn nothing_is_delivered_by_a_clock_in_doubt() {
     world.clock.in_doubt.store(false, Ordering::SeqCst);
     let got = pulled(client.ask(held("t", 0, 0, "*", 5_000).write()).await);
     assert_eq!(got.bodies(), ["later"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_backlog_of_one_level_does_not_hold_up_another() {
+    let world = World::new();
+    let mut settings = Settings::default();
+    settings.set("messageDelayLevel", "1s 1s").unwrap();
+    let owner = world.open_with(settings).await;
+    let client = owner.client();
+    for level in [1, 1, 1, 1, 2] {
+        for _ in 0..if level == 1 { 1_000 } else { 1 } {
+            let properties = format!("DELAY\u{1}{level}\u{2}");
+            client.send(send("t", 0, &properties).write().body(level.to_string()));
+        }
+    }
+    wait(2_000).await;
+    let mut before = 0;
+    loop {
+        let got = client.pull("t", 0, before).await;
+        assert_eq!(got.code, 0);
+        match got.bodies().iter().position(|body| body == "2") {
+            Some(at) => break before += at as i64,
+            None => before = got.next,
+        }
+    }
+    assert!(before <= 1_000, "{before} messages of the other level came before");
+    assert_eq!(client.pull("t", 0, 0).await.max, 4_001);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_level_that_is_shortened_is_so_for_those_who_wait_and_takes_what_it_says() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    client.publish("t", 0, "DELAY\u{1}3\u{2}", "waits").await;
+    wait(1_000).await;
+    let update = Command::request(code::UPDATE_BROKER_CONFIG).body("messageDelayLevel=1s 5s 3s\n");
+    assert_eq!(client.ask(update).await.code, 0);
+    let (body, took) = awaited(&client, 0).await;
+    assert!(body == "waits" && (1_950..2_050).contains(&took), "{body} {took}");
+    client.publish("t", 0, "DELAY\u{1}3\u{2}", "new").await;
+    let (body, took) = awaited(&client, 1).await;
+    assert!(body == "new" && (2_950..3_050).contains(&took), "{body} {took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_became_due_while_the_machine_stood_still_comes_at_once() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    client.publish("t", 0, "DELAY\u{1}18\u{2}", "x").await;
+    wait(5_000).await;
+    world.set_clock(7_200_000);
+    let (_, took) = awaited(&client, 0).await;
+    assert!(took <= 1_050, "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_makes_nothing_early_and_if_it_was_wrong_nothing_wait_for_ever() {
+    const DAY: i64 = 86_400_000;
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    client.publish("t", 0, "DELAY\u{1}3\u{2}", "a little").await;
+    world.set_clock(-5_000);
+    let (body, took) = awaited(&client, 0).await;
+    assert!(body == "a little" && (14_950..15_050).contains(&took), "{body} {took}");
+    client.publish("t", 0, "DELAY\u{1}3\u{2}", "far").await;
+    wait(100).await;
+    world.set_clock(-DAY);
+    let (body, took) = awaited(&client, 1).await;
+    assert!(body == "far" && took <= 1_050, "{body} {took}");
+    client.publish("t", 0, "DELAY\u{1}3\u{2}", "after").await;
+    let (body, took) = awaited(&client, 2).await;
+    assert!(body == "after" && (9_950..10_050).contains(&took), "{body} {took}");
 }

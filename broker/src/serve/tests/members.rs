@@ -42,12 +42,11 @@ async fn a_member_hears_of_a_change_after_the_answer_to_its_heartbeat() {
     let world = World::new();
     let owner = world.open().await;
     let client = owner.client();
-    let log = LogName::new("vb-0").unwrap();
-    world.logs.hold(&log);
+    world.hold();
     let meanwhile = async {
         wait(50).await;
         let early = notices(&client);
-        world.logs.release(&log);
+        world.release();
         early
     };
     let (reply, early) = tokio::join!(client.heartbeat("a", vec![consumes("g", "t", 1)], &[]), meanwhile);
@@ -96,7 +95,13 @@ async fn an_asker_who_is_not_in_the_list_gets_an_error_instead() {
     a.heartbeat("a", vec![consumes("g", "t", 1)], &[]).await;
     b.heartbeat("b", vec![consumes("h", "t", 1)], &[]).await;
     assert_eq!(list(&b).await.0, 1);
-    assert_eq!(list(&owner.client()).await, (0, vec!["a".into()]), "a connection that never said who it is");
+    // As a client whose connection broke, before its next heartbeat.
+    let again = owner.client();
+    assert_eq!(list(&again).await.0, 1);
+    again.heartbeat("c", vec![consumes("g", "t", 1)], &[]).await;
+    assert_eq!(list(&again).await, (0, vec!["a".into(), "c".into()]));
+    // As clients before 4.5, who ask by one port and send heartbeats to the other.
+    assert_eq!(list(&owner.client_by(10_909)).await, (0, vec!["a".into(), "c".into()]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,16 +123,20 @@ async fn a_heartbeat_without_subscriptions_asks_for_them_if_they_are_not_known()
     assert_eq!(resend(ask(beat(true)).await).as_deref(), Some("false"));
 }
 
-async fn lock(client: &Client, id: &str, code: i32) -> Vec<i32> {
+fn locking(group: &str, id: &str, code: i32) -> Command {
     let queue = |queue_id| Queue { broker_name: "broker-0".into(), queue_id, topic: "t".into() };
     let foreign = Queue { broker_name: "broker-9".into(), queue_id: 0, topic: "t".into() };
     let body = LockRequest {
-        consumer_group: "g".into(),
+        consumer_group: group.into(),
         client_id: id.into(),
         only_this_broker: false,
         mq_set: vec![queue(0), queue(1), queue(99), foreign],
     };
-    let reply = client.ask(Command::request(code).body(json::write(&body))).await;
+    Command::request(code).body(json::write(&body))
+}
+
+async fn lock(client: &Client, id: &str, code: i32) -> Vec<i32> {
+    let reply = client.ask(locking("g", id, code)).await;
     assert_eq!(reply.code, 0);
     let reply: LockReply = json::read(&reply.body).unwrap_or_default();
     reply.locked.iter().map(|queue| queue.queue_id).collect()
@@ -151,4 +160,60 @@ async fn a_lock_holds_for_a_minute_whoever_owns_the_virtual_broker() {
     assert_eq!(lock(&b, "b", code::LOCK_BATCH_MQ).await, [0, 1]);
     lock(&b, "b", code::UNLOCK_BATCH_MQ).await;
     assert_eq!(lock(&next.client(), "c", code::LOCK_BATCH_MQ).await, [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_confirmed_only_once_it_is_written_down_however_often_it_is_asked_for() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    client.publish("t", 0, "", "x").await;
+    client.heartbeat("a", vec![consumes("g", "t", 1)], &[]).await;
+    world.hold();
+    let asked = [0, 1].map(|_| client.send(locking("g", "a", code::LOCK_BATCH_MQ)));
+    wait(10).await;
+    assert_eq!(asked.map(|opaque| client.replied(opaque).is_some()), [false, false]);
+    world.release();
+    for opaque in asked {
+        let reply: LockReply = json::read(&client.reply(opaque).await.body).unwrap();
+        assert_eq!(reply.locked.len(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_groups_that_may_be_have_locks() {
+    let world = World::new();
+    let owner = world.open_with(Settings { max_groups: 1, ..Settings::default() }).await;
+    let client = owner.client();
+    client.publish("t", 0, "", "x").await;
+    assert_eq!(lock(&client, "a", code::LOCK_BATCH_MQ).await, [0, 1]);
+    let ask = async |group: &str| client.ask(locking(group, "a", code::LOCK_BATCH_MQ)).await.code;
+    assert_eq!((ask("h").await, ask("not a group").await), (1, 1), "one too many, and no name");
+    let update = Command::request(code::UPDATE_BROKER_CONFIG).body("autoCreateSubscriptionGroup=false\n");
+    client.ask(update).await;
+    assert_eq!(ask("h").await, 26);
+    assert_eq!(owner.served.vb.core().state().all_remembered().count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_remembered_of_locks_that_ran_out_and_of_groups_that_are_gone() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    client.publish("t", 0, "", "x").await;
+    lock(&client, "a", code::LOCK_BATCH_MQ).await;
+    let remembered = || owner.served.vb.core().state().all_remembered().count();
+    assert_eq!(remembered(), 1);
+    wait(71_000).await;
+    assert_eq!(remembered(), 0);
+    client.heartbeat("a", vec![consumes("g", "t", 1)], &[]).await;
+    lock(&client, "a", code::LOCK_BATCH_MQ).await;
+    let delete = Command::request(code::DELETE_SUBSCRIPTIONGROUP).with("groupName", "g");
+    assert_eq!((client.ask(delete).await.code, remembered()), (0, 0));
+    // Who is still there is known to the next owner all the same.
+    client.heartbeat("a", vec![consumes("g", "t", 1)], &[]).await;
+    lock(&client, "a", code::LOCK_BATCH_MQ).await;
+    let core = owner.served.vb.core();
+    let known = core.state().remembered("g").unwrap();
+    assert_eq!((known.members.len(), known.locks.len()), (1, 2));
 }

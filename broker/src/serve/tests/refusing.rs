@@ -67,8 +67,7 @@ async fn senders_are_told_to_wait_before_anything_is_stored_and_not_after() {
     let owner = world.open().await;
     let client = owner.client();
     client.publish("t", 0, "", "x").await;
-    let log = LogName::new("vb-0").unwrap();
-    world.logs.hold(&log);
+    world.hold();
     let waiting = client.send(send("t", 0, "").write().body("in flight"));
     wait(2_600).await;
     let busy = client.ask(send("t", 0, "").write().body("refused")).await;
@@ -76,9 +75,57 @@ async fn senders_are_told_to_wait_before_anything_is_stored_and_not_after() {
     assert!(busy.remark.is_some_and(|remark| remark.contains("ms")));
     let slow = client.reply(waiting).await;
     assert_eq!((slow.code, slow.fields.get("queueOffset")), (10, Some("1")));
-    world.logs.release(&log);
+    world.release();
     wait(100).await;
     assert_eq!(client.pull("t", 0, 0).await.bodies(), ["x", "in flight"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_was_on_its_way_when_another_owner_came_is_answered_fourteen() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    client.publish("t", 0, "", "x").await;
+    world.hold();
+    let sent = client.send(send("t", 0, "").write().body("in flight"));
+    wait(10).await;
+    assert!(client.replied(sent).is_none());
+    let (next, _) = tokio::join!(world.open(), async {
+        wait(10).await;
+        world.release();
+    });
+    let reply = client.reply(sent).await;
+    assert!(reply.code == 14 && reply.remark.is_some_and(|why| why.contains("may or may not be stored")));
+    assert_eq!(next.client().pull("t", 0, 0).await.bodies(), ["x"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_that_is_forbidden_says_by_what() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    client.publish("t", 0, "", "x").await;
+    let forbidden = async |pull: Pull<'_>| {
+        let reply = client.ask(pull.write()).await;
+        (reply.code, reply.fields.number::<i32>("forbiddenType").unwrap_or(0))
+    };
+    let change = async |code: i32, body: &'static str| {
+        assert_eq!(client.ask(Command::request(code).body(body)).await.code, 0);
+    };
+    assert_eq!(forbidden(pull("t", 0, 0, "*")).await, (0, 0));
+    let no_broadcast = r#"{"groupName":"g","consumeEnable":true,"consumeBroadcastEnable":false}"#;
+    change(code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, no_broadcast).await;
+    let broadcast = ConsumerData { message_model: "BROADCASTING".into(), ..consumes("g", "t", 1) };
+    client.heartbeat("c", vec![broadcast], &[]).await;
+    assert_eq!(forbidden(Pull { subscription: None, ..pull("t", 0, 0, "*") }).await, (16, 4));
+    let list = r#"{"topicConfigList":[{"topicName":"w","readQueueNums":1,"writeQueueNums":1,"perm":2}]}"#;
+    change(code::UPDATE_AND_CREATE_TOPIC_LIST, list).await;
+    assert_eq!(forbidden(pull("w", 0, 0, "*")).await, (16, 3));
+    let disabled = r#"{"groupName":"g","consumeEnable":false}"#;
+    change(code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, disabled).await;
+    assert_eq!(forbidden(pull("t", 0, 0, "*")).await, (16, 2));
+    change(code::UPDATE_BROKER_CONFIG, "brokerPermission=2\n").await;
+    assert_eq!(forbidden(pull("t", 0, 0, "*")).await, (16, 1));
 }
 
 /// Codes that are served, and some that are not.

@@ -175,8 +175,7 @@ async fn who_chose_so_is_answered_before_the_message_is_on_disk_for_a_tenth_of_a
     let client = owner.client();
     client.publish("t", 0, "", "a").await;
     wait(10).await;
-    let log = LogName::new("vb-0").unwrap();
-    world.logs.hold(&log);
+    world.hold();
     let soon = client.send(send("t", 0, "").write().body("b"));
     assert_eq!(client.replied(soon).map(|reply| reply.code), Some(0));
     assert_eq!(client.pull("t", 0, 0).await.bodies(), ["a"], "nobody reads it before");
@@ -184,6 +183,6 @@ async fn who_chose_so_is_answered_before_the_message_is_on_disk_for_a_tenth_of_a
     let late = client.send(send("t", 0, "").write().body("c"));
     wait(100).await;
     assert!(client.replied(late).is_none());
-    world.logs.release(&log);
+    world.release();
     assert_eq!(client.reply(late).await.code, 0);
 }

@@ -52,16 +52,38 @@ async fn a_decision_is_taken_while_senders_are_told_to_wait() {
     let owner = world.open().await;
     let client = owner.client();
     let sent = half(&client, "K").await;
-    let log = LogName::new("vb-0").unwrap();
-    world.logs.hold(&log);
+    world.hold();
     client.send(send("t", 0, "").write().body("in flight"));
     wait(2_600).await;
     assert_eq!(client.ask(send("t", 0, "").write().body("refused")).await.code, 2);
     let decided = client.send(end(&sent, 8));
     wait(10).await;
-    world.logs.release(&log);
+    world.release();
     assert_eq!(client.reply(decided).await.code, 0);
     assert_eq!(client.pull("t", 1, 0).await.bodies(), ["K"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_that_comes_before_its_message_is_on_disk_waits_for_that() {
+    let world = World::new();
+    let mut settings = Settings::default();
+    settings.set("flushDiskType", "ASYNC_FLUSH").unwrap();
+    let owner = world.open_with(settings).await;
+    let client = owner.client();
+    client.publish("t", 0, "", "makes the topic").await;
+    world.hold();
+    let (kept, dropped) = (half(&client, "K").await, half(&client, "D").await);
+    for (sent, how) in [(&kept, 8), (&dropped, 12)] {
+        let mut decision = end(sent, how);
+        decision.flag |= 2;
+        client.send(decision);
+    }
+    wait(10).await;
+    assert_eq!(client.pull("t", 1, 0).await.max, 0);
+    world.release();
+    wait(10).await;
+    assert_eq!(client.pull("t", 1, 0).await.bodies(), ["K"]);
+    assert!(owner.served.vb.core().state().halves().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,6 +190,33 @@ async fn a_message_may_want_to_be_left_alone_for_longer() {
     assert_eq!(questions(&client).len(), 0);
     wait(200).await;
     assert_eq!(questions(&client).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_became_due_while_the_machine_stood_still_is_asked_at_once() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    client.heartbeat("c", vec![], &["p"]).await;
+    half(&client, "K").await;
+    wait(2_000).await;
+    assert_eq!(questions(&client).len(), 0);
+    world.set_clock(4_000);
+    wait(1_050).await;
+    assert_eq!(questions(&client).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_of_transactions_that_are_decided() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    for how in [8, 12, 8] {
+        let sent = half(&client, "K").await;
+        assert_eq!(owner.served.halves.waiting(), 1);
+        assert_eq!(client.ask(end(&sent, how)).await.code, 0);
+        assert_eq!(owner.served.halves.waiting(), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]
