@@ -27,7 +27,7 @@ pub struct Asker {
 
 impl Asker {
     pub fn ip(&self) -> IpAddr {
-        self.address.ip().to_canonical()
+        self.address.ip()
     }
 }
 
@@ -41,8 +41,8 @@ pub enum Change {
 /// What becomes of a request.
 pub enum Answer {
     Now(Command),
-    /// Answered with success once this is durable.
-    Once(Change),
+    /// Given once this is durable.
+    Once(Change, Command),
 }
 
 impl Handler for NameServerHandler {
@@ -52,12 +52,12 @@ impl Handler for NameServerHandler {
         match server.answer(asker, &request) {
             Ok(Answer::Now(reply)) => from.reply(reply),
             Err(error) => from.reply(refusal(&request, &error)),
-            Ok(Answer::Once(change)) => {
+            Ok(Answer::Once(change, reply)) => {
                 tokio::spawn(async move {
                     let kept = server.keep(|kept| settings::apply(kept, change)).await;
                     let kept = kept.inspect_err(|error| tracing::error!("nothing can be kept: {error}"));
                     from.reply(match kept {
-                        Ok(()) => request.reply(response::SUCCESS),
+                        Ok(()) => reply,
                         Err(error) => refusal(&request, &error),
                     });
                 });

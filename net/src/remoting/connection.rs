@@ -103,7 +103,9 @@ impl Connection {
     }
 
     fn over(id: u64, ends: (SocketAddr, SocketAddr), way: Way, shared: Arc<Shared>) -> Arc<Connection> {
-        let (peer, local) = ends;
+        // A listener for both families calls an IPv4 client ::ffff:a.b.c.d. Messages are stored with their sender's
+        // address, and not every client reads one of IPv6.
+        let [peer, local] = [ends.0, ends.1].map(|end| SocketAddr::new(end.ip().to_canonical(), end.port()));
         let state = Mutex::default();
         Arc::new_cyclic(|me| Connection {
             id,
