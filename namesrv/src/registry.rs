@@ -19,6 +19,7 @@ pub struct Channel(pub u64);
 pub const SILENCE: Duration = Duration::from_secs(120);
 /// What a name server holds at most; more is refused.
 pub const MAX_MEMBERS: usize = 16 << 10;
+/// Topics of brokers.
 pub const MAX_ROWS: usize = 4 << 20;
 
 /// What a broker says of itself.
@@ -97,16 +98,26 @@ pub(crate) struct Queues {
     version: DataVersion,
 }
 
-#[derive(Default)]
 pub struct Registry {
     pub(crate) brokers: BTreeMap<String, Broker>,
     /// By topic, then by broker.
     pub(crate) topics: BTreeMap<String, BTreeMap<String, Queues>>,
     rows: usize,
+    max_rows: usize,
     members: usize,
 }
 
+impl Default for Registry {
+    fn default() -> Registry {
+        Registry::within(MAX_ROWS)
+    }
+}
+
 impl Registry {
+    fn within(max_rows: usize) -> Registry {
+        Registry { brokers: BTreeMap::new(), topics: BTreeMap::new(), rows: 0, max_rows, members: 0 }
+    }
+
     pub fn register(&mut self, told: Announced, from: Channel, now: Duration) -> Result<Master, Refused> {
         self.admit(&told)?;
         let broker = self.brokers.entry(told.name.clone()).or_default();
@@ -154,7 +165,17 @@ impl Registry {
         } else if self.members >= MAX_MEMBERS {
             return Err(Refused::TooMany(format!("{} brokers", self.members)));
         }
-        if self.rows + told.topics.len() > MAX_ROWS {
+        // Only a master's topics are learned.
+        let topics = told.topics.iter().filter(|_| told.id == MASTER);
+        self.room_for(topics.map(|topic| (topic.topic_name.as_str(), told.name.as_str())))
+    }
+
+    /// Whether these topics of brokers can be held, beside those that are: what is known already takes no room.
+    fn room_for<'a>(&self, rows: impl Iterator<Item = (&'a str, &'a str)>) -> Result<(), Refused> {
+        let known =
+            |topic: &str, broker: &str| self.topics.get(topic).is_some_and(|rows| rows.contains_key(broker));
+        let new = rows.filter(|(topic, broker)| !known(topic, broker)).count();
+        if new > 0 && self.rows + new > self.max_rows {
             return Err(Refused::TooMany(format!("{} topics of brokers", self.rows)));
         }
         Ok(())
@@ -254,10 +275,10 @@ impl Registry {
         topic: &str,
         queues: Vec<protocol::body::route::QueueData>,
     ) -> Result<(), Refused> {
-        if self.rows + queues.len() > MAX_ROWS {
-            return Err(Refused::TooMany(format!("{} topics of brokers", self.rows)));
-        }
-        for data in queues.into_iter().filter(|data| self.brokers.contains_key(&data.broker_name)) {
+        let mut queues = queues;
+        queues.retain(|data| self.brokers.contains_key(&data.broker_name));
+        self.room_for(queues.iter().map(|data| (topic, data.broker_name.as_str())))?;
+        for data in queues {
             let row = Queues {
                 read: data.read_queue_nums,
                 write: data.write_queue_nums,

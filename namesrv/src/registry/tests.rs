@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
-use protocol::body::route::{PERM_READ, PERM_WRITE};
+use protocol::body::route::{PERM_READ, PERM_WRITE, QueueData};
 
 use super::*;
 use crate::routes::Units;
@@ -113,6 +113,24 @@ fn a_registration_of_changes_alone_deletes_nothing() {
     registry.delete_topic("A", Some("another cluster"));
     registry.delete_topic("B", Some("C"));
     assert_eq!(registry.all_topics(), ["A", "N"]);
+}
+
+#[test]
+fn a_full_registry_refuses_what_is_new_and_hears_those_it_knows() {
+    let mut registry = Registry::within(3);
+    registry.register(told("b", "b:1", version(1, 1), &["A", "B"]), FIRST, at(0)).unwrap();
+    registry.register(told("c", "c:1", version(1, 1), &["A"]), OTHER, at(0)).unwrap();
+    for counter in 2..5 {
+        registry.register(told("b", "b:1", version(1, counter), &["A", "B"]), FIRST, at(100)).unwrap();
+    }
+    assert_eq!(registry.expire(at(121)), ["c at c:1"], "who was heard stays");
+    registry.register(told("c", "c:1", version(1, 2), &["A"]), OTHER, at(122)).unwrap();
+    let more = registry.register(told("c", "c:1", version(1, 3), &["A", "C"]), OTHER, at(123));
+    assert!(matches!(more, Err(Refused::TooMany(_))), "{more:?}");
+    let queues = |broker: &str| vec![QueueData { broker_name: broker.into(), ..QueueData::default() }];
+    registry.add_topic("B", queues("b")).unwrap();
+    assert!(registry.add_topic("B", queues("c")).is_err());
+    assert_eq!(registry.all_topics(), ["A", "B"]);
 }
 
 #[test]

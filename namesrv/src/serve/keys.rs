@@ -8,12 +8,13 @@ use crate::{Error, NameServer};
 
 pub(super) fn put(request: &Command) -> Result<Answer, Error> {
     let (namespace, key) = names(request)?;
-    Ok(Answer::Once(Change::Put { namespace, key, value: request.fields.text("value")?.into() }))
+    let change = Change::Put { namespace, key, value: request.fields.text("value")?.into() };
+    Ok(Answer::Once(change, request.reply(response::SUCCESS)))
 }
 
 pub(super) fn delete(request: &Command) -> Result<Answer, Error> {
     let (namespace, key) = names(request)?;
-    Ok(Answer::Once(Change::Delete { namespace, key }))
+    Ok(Answer::Once(Change::Delete { namespace, key }, request.reply(response::SUCCESS)))
 }
 
 fn names(request: &Command) -> Result<(String, String), Error> {

@@ -26,21 +26,25 @@ pub(super) fn update(request: &Command) -> Result<Answer, Error> {
     let text = std::str::from_utf8(&request.body)
         .map_err(|_| Error::Setting("the settings are not UTF-8".into()))?;
     let mut changes = Vec::new();
+    let mut without_effect = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', '!'])) {
         let (name, value) = line.split_once('=').unwrap_or((line, ""));
         let (name, value) = (name.trim(), value.trim());
+        // As a broker does: RocketMQ takes any key, and scripts set many that mean nothing here.
         if !KNOWN.iter().any(|(known, _)| *known == name) {
-            let known = KNOWN.map(|(name, _)| name).join(", ");
-            return Err(Error::Setting(format!(
-                "'{name}' cannot be changed while it runs; these can: {known}"
-            )));
+            without_effect.push(name);
+            continue;
         }
         if value != "true" && value != "false" {
             return Err(Error::Setting(format!("{name} = '{value}': must be true or false")));
         }
         changes.push((name.to_string(), value.to_string()));
     }
-    Ok(Answer::Once(Change::Set(changes)))
+    let mut reply = request.reply(response::SUCCESS);
+    if !without_effect.is_empty() {
+        reply = reply.remark(format!("without effect here: {}", without_effect.join(", ")));
+    }
+    Ok(if changes.is_empty() { Answer::Now(reply) } else { Answer::Once(Change::Set(changes), reply) })
 }
 
 pub(super) fn apply(kept: &mut Kept, change: Change) {

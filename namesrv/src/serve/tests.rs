@@ -22,8 +22,8 @@ async fn say(server: &NameServer, request: Command) -> Command {
     let asked = server.answer(asker(1, "127.0.0.1"), &request);
     match asked {
         Ok(Answer::Now(reply)) => reply,
-        Ok(Answer::Once(change)) => match server.keep(|kept| settings::apply(kept, change)).await {
-            Ok(()) => request.reply(response::SUCCESS),
+        Ok(Answer::Once(change, reply)) => match server.keep(|kept| settings::apply(kept, change)).await {
+            Ok(()) => reply,
             Err(error) => refusal(&request, &error),
         },
         Err(error) => refusal(&request, &error),
@@ -128,15 +128,28 @@ async fn keys_and_ordered_topics_are_kept_and_told() {
 }
 
 #[tokio::test]
-async fn settings_are_shown_and_only_those_that_are_known_are_changed() {
+async fn settings_are_shown_and_those_that_mean_nothing_here_are_named() {
     let server = server();
     let shown = say(&server, Command::request(ask::GET_NAMESRV_CONFIG)).await;
     let shown = std::str::from_utf8(&shown.body).unwrap();
     assert!(shown.contains("listenPort=9876\n") && shown.contains("orderMessageEnable=true\n"), "{shown}");
-    for wrong in ["listenPort=1", "orderMessageEnable=maybe", "orderMessageEnable"] {
-        let reply = say(&server, Command::request(ask::UPDATE_NAMESRV_CONFIG).body(wrong)).await;
-        assert_eq!(reply.code, response::SYSTEM_ERROR, "{wrong}");
+    let update = |text: &'static str| Command::request(ask::UPDATE_NAMESRV_CONFIG).body(text);
+    for wrong in ["orderMessageEnable=maybe", "orderMessageEnable", "listenPort=1\norderMessageEnable=maybe"]
+    {
+        assert_eq!(say(&server, update(wrong)).await.code, response::SYSTEM_ERROR, "{wrong}");
     }
+    for scripted in ["listenPort=1", "listenPort=1\norderMessageEnable=false\nclusterTest=true\n"] {
+        let reply = say(&server, update(scripted)).await;
+        let remark = reply.remark.unwrap_or_default();
+        assert!(
+            reply.code == response::SUCCESS && remark.starts_with("without effect here: listenPort"),
+            "{remark}"
+        );
+        assert!(!remark.contains("orderMessageEnable"), "{remark}");
+    }
+    let shown = say(&server, Command::request(ask::GET_NAMESRV_CONFIG)).await;
+    let shown = std::str::from_utf8(&shown.body).unwrap();
+    assert!(shown.contains("listenPort=9876\n") && shown.contains("orderMessageEnable=false\n"), "{shown}");
 }
 
 #[tokio::test]
