@@ -163,15 +163,16 @@ fn feature(code: i32) -> Option<&'static str> {
         400..=402 => "assignment of queues by the server",
         324..=326 => "request and reply",
         370 => "recalling timed messages",
-        60 | 61 => "the timer wheel",
+        60 | 61 | 5_001 => "the timer wheel",
         311..=313 => "unit mode",
         353 => "forbidding topics to groups",
         513 => "static topics",
         901..=908 | 1_001..=1_013 => "replication between brokers",
         2_001..=2_004 => "flow control of cold data",
-        3_001..=3_010 => "access control",
+        50..=53 | 3_001..=3_010 => "access control",
         301 | 302 => "class filters",
         354 | 355 => "RocksDB's storage",
+        200_070..=200_079 => "lite topics",
         _ => return None,
     })
 }
