@@ -43,9 +43,11 @@ pub(super) fn update(served: &Arc<Served>, request: &Command, answer: Answer) {
     if records.is_empty() && without_effect.is_empty() {
         return answer.give(refuse(response::SYSTEM_ERROR, "string2Properties error"));
     }
-    let staged = if records.is_empty() { Ok(()) } else { core.stage(&records, now).map(|_| ()) };
-    if let Err(refused) = staged {
-        return answer.refuse(refused.into());
+    if !records.is_empty() {
+        let staged = served.topic_made(&mut core, |core| Ok(core.stage(&records, now).map(|_| ())?));
+        if let Err(refusal) = staged {
+            return answer.refuse(refusal);
+        }
     }
     tracing::info!(vb = %served.vb.name, by = %answer.peer(), ?changes, ?without_effect, "settings are changed");
     let mut reply = answer.draft(response::SUCCESS);

@@ -85,7 +85,7 @@ fn change(served: &Arc<Served>, wanted: &[Wanted], answer: Answer) {
     let now = served.vb.now();
     let mut core = served.vb.core();
     let changed = served.topic_made(&mut core, |core| {
-        wanted.iter().try_for_each(|wanted| wanted.check().and_then(|()| wanted.apply(core, now)))
+        wanted.iter().try_for_each(|wanted| wanted.check(served).and_then(|()| wanted.apply(core, now)))
     });
     match changed {
         Ok(()) => {
@@ -97,15 +97,12 @@ fn change(served: &Arc<Served>, wanted: &[Wanted], answer: Answer) {
 }
 
 impl Wanted {
-    fn check(&self) -> Result<(), Refusal> {
+    fn check(&self, served: &Served) -> Result<(), Refusal> {
         let Wanted { name, read_queues, write_queues, perm: wanted, .. } = self;
         if let Some(why) = topic::wrong_name(name) {
             return refuse(response::INVALID_PARAMETER, why);
         }
-        if topic::is_system(name) {
-            let remark = format!("The topic[{name}] is conflict with system topic.");
-            return refuse(response::INVALID_PARAMETER, remark);
-        }
+        not_ours(served, name)?;
         let most = i32::from(MAX_QUEUES);
         if ![read_queues, write_queues].into_iter().all(|count| (1..=most).contains(count)) {
             let remark = format!(
@@ -140,6 +137,14 @@ impl Wanted {
     }
 }
 
+/// Nobody changes or deletes what a virtual broker needs for itself.
+fn not_ours(served: &Served, name: &str) -> Result<(), Refusal> {
+    if !served.is_system(name) {
+        return Ok(());
+    }
+    refuse(response::INVALID_PARAMETER, format!("The topic[{name}] is conflict with system topic."))
+}
+
 /// `+key=value,-key`, as tools write it.
 fn attributes(text: &str) -> Result<BTreeMap<String, String>, Refusal> {
     let mut all = BTreeMap::new();
@@ -152,13 +157,14 @@ fn attributes(text: &str) -> Result<BTreeMap<String, String>, Refusal> {
     Ok(all)
 }
 
-/// RocketMQ's attributes of topics, and what each may be.
+/// RocketMQ's attributes of topics and ours, and what each may be.
 fn checked(key: &str, value: &str) -> Result<(), Refusal> {
     let among = |allowed: &[&str]| allowed.contains(&value);
     let fits = match key {
         "message.type" => among(&["NORMAL", "FIFO", "DELAY", "TRANSACTION", "MIXED", "UNSPECIFIED"]),
         "queue.type" => among(&["SimpleCQ", "BatchCQ"]),
         "cleanup.policy" => among(&["DELETE", "COMPACTION"]),
+        topic::DURABILITY => among(&["sync", "async"]),
         "reserve.time" => value.parse::<i64>().is_ok_and(|ms| ms >= -1),
         _ => return refuse(response::SYSTEM_ERROR, format!("unsupported key: {key}")),
     };
@@ -212,9 +218,8 @@ pub(super) fn delete(served: &Arc<Served>, request: &Command, answer: Answer) {
         let remark = "The specified topic is blank.".into();
         return answer.refuse(Refusal { code: response::SYSTEM_ERROR, remark });
     }
-    if topic::is_system(name) {
-        let remark = format!("The topic[{name}] is conflict with system topic.");
-        return answer.refuse(Refusal { code: response::INVALID_PARAMETER, remark });
+    if let Err(refusal) = not_ours(served, name) {
+        return answer.refuse(refusal);
     }
     let now = served.vb.now();
     let mut core = served.vb.core();
@@ -253,8 +258,7 @@ pub(super) fn one(served: &Arc<Served>, request: &Command, answer: Answer) {
 /// 305
 pub(super) fn system(served: &Arc<Served>, answer: Answer) {
     let core = served.vb.core();
-    let own = |name: &str| topic::is_system(name) || name == &*served.cluster || name == &*served.vb.name;
-    let names = core.state().topics().map(|topic| &topic.name).filter(|name| own(name));
+    let names = core.state().topics().map(|topic| &topic.name).filter(|name| served.is_system(name));
     let list = TopicList { topic_list: names.map(|name| name.to_string()).collect(), ..TopicList::default() };
     drop(core);
     let reply = body(&answer, &list);

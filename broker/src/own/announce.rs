@@ -197,7 +197,7 @@ impl Board {
         told.retain(|vb, _| offers.contains_key(vb));
         for (vb, offer) in offers {
             let conn = self.client.connection(namesrv).await.map_err(|error| error.to_string())?;
-            let table = offer.served.topic_table();
+            let table = offer.served.registration();
             let now = (conn.id(), table.data_version);
             let same = told.get(&vb) == Some(&now);
             if same && (!due || self.remembers(&conn, &offer, &table).await?) {

@@ -75,11 +75,15 @@ impl World {
         self.client.ask(&address.to_string(), request, SOON).await.unwrap()
     }
 
-    /// Where clients are told that a topic is.
-    async fn addresses(&self, topic: &str) -> Vec<String> {
+    async fn route(&self, topic: &str) -> TopicRoute {
         let request = Command::request(ask::GET_ROUTEINFO_BY_TOPIC).with("topic", topic);
         let reply = self.ask(self.namesrv.address(), request).await;
-        let route: TopicRoute = json::read(&reply.body).unwrap_or_default();
+        json::read(&reply.body).unwrap_or_default()
+    }
+
+    /// Where clients are told that a topic is.
+    async fn addresses(&self, topic: &str) -> Vec<String> {
+        let route = self.route(topic).await;
         route.broker_datas.iter().flat_map(|data| data.broker_addrs.values().cloned()).collect()
     }
 }
@@ -178,8 +182,8 @@ async fn metrics_have_rocketmqs_names() {
     let text = metrics::text(&broker.serving(), None);
     let node = "{cluster=\"C\",node_type=\"broker\",node_id=\"broker-0\"";
     for line in [
-        format!("rocketmq_messages_in_total{node}}} 2\n"),
-        format!("rocketmq_messages_out_total{node}}} 1\n"),
+        format!("rocketmq_messages_in_total{node},topic=\"t\"}} 2\n"),
+        format!("rocketmq_messages_out_total{node},consumer_group=\"g\",topic=\"t\"}} 1\n"),
         format!("stratamq_vb_epoch{node}}} 1\n"),
         format!("rocketmq_consumer_lag_messages{node},consumer_group=\"g\",topic=\"t\"}} 1\n"),
         "stratamq_vbs_served 1\n".to_owned(),
@@ -187,6 +191,50 @@ async fn metrics_have_rocketmqs_names() {
     ] {
         assert!(text.contains(&line), "{line} in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn routes_follow_the_settings_at_once() {
+    let world = World::new(1).await;
+    let broker = world.broker("127.0.0.1").await;
+    ready(&broker, 1).await;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, broker.serving()[&0].port));
+    let told = async |topic: &str| {
+        world.route(topic).await.queue_datas.iter().map(|queues| queues.perm).collect::<Vec<_>>()
+    };
+    assert_eq!((told("C").await, told("TBW102").await), (vec![7], vec![7]));
+    for (setting, of_cluster, of_new) in [
+        ("brokerPermission=4", vec![4], vec![4]),
+        ("autoCreateTopicEnable=false", vec![4], vec![]),
+        ("brokerPermission=6", vec![7], vec![]),
+        ("autoCreateTopicEnable=true", vec![7], vec![7]),
+    ] {
+        let update = Command::request(ask::UPDATE_BROKER_CONFIG).body(setting);
+        assert_eq!(world.ask(address, update).await.code, response::SUCCESS);
+        timeout(SOON, async {
+            while (told("C").await, told("TBW102").await) != (of_cluster.clone(), of_new.clone()) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .expect(setting);
+    }
+}
+
+#[test]
+fn the_manual_lists_what_is_counted_and_what_is_not() {
+    let manual = include_str!("../../../docs/operations.md");
+    let section = manual.split("\n## What brokers count\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let names = |table: &'static str| -> BTreeSet<&str> {
+        let cells = table.lines().filter_map(|line| line.split('|').nth(1));
+        let quoted = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+        quoted.filter(|name| name.contains("mq_")).collect()
+    };
+    let (listed, left_out) = section.split_once("| not served |").unwrap();
+    let text = metrics::text(&BTreeMap::new(), None);
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    assert_eq!(names(listed), types.collect());
+    assert!(names(left_out).len() > 8 && names(left_out).is_disjoint(&names(listed)));
 }
 
 #[tokio::test]

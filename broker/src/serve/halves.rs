@@ -332,6 +332,7 @@ fn decide(served: &Arc<Served>, half: &Half, group: &str, end: End, message: &Me
     match stage(&mut core, half, group, end, message, now) {
         Ok(()) => {
             served.halves.forget(half.offset);
+            served.counts.decided(end == End::Commit, now.wall - half.stored_at);
             core.then(answer.done_once_stored(), now);
         }
         Err(refusal) => answer.refuse(refusal),

@@ -10,7 +10,7 @@
 
 pub mod answer;
 pub(crate) mod commits;
-mod counts;
+pub(crate) mod counts;
 mod delay;
 pub(crate) mod door;
 mod filter;
@@ -43,7 +43,8 @@ use tokio::task::AbortHandle;
 use crate::admin::Rates;
 use crate::error::Error;
 use crate::members::{Locks, Members};
-use crate::state::{Change, Group, Topic, topic};
+use crate::state::topic::perm;
+use crate::state::{Change, Group, Settings, Topic, topic};
 use crate::vb::clock::Clock;
 use crate::vb::{Core, Now, Record, Vb, VbSettings};
 use answer::{Refusal, refuse};
@@ -150,10 +151,29 @@ impl Served {
         self.topics.subscribe()
     }
 
-    /// All topics, as registrations and code 21 tell them.
+    /// All topics, as code 21 tells them.
     pub fn topic_table(&self) -> TopicTable {
+        self.topics_as(|_, topic| Some(told(topic)))
+    }
+
+    /// Topics as name servers are told of them: with no more permission than this virtual broker gives, and without the one
+    /// that clients find the way to a new topic by, where sending makes none.
+    pub fn registration(&self) -> TopicTable {
+        self.topics_as(|settings, topic| {
+            if &*topic.name == topic::AUTO_CREATE && !settings.auto_create_topic {
+                return None;
+            }
+            let both = perm::READ | perm::WRITE;
+            // As Apache's: one that gives both takes nothing away from what a topic says.
+            let given = if settings.permission & both == both { perm::ALL } else { settings.permission };
+            Some(TopicConfig { perm: i32::from(topic.perm & given), ..told(topic) })
+        })
+    }
+
+    fn topics_as(&self, told: impl Fn(&Settings, &Topic) -> Option<TopicConfig>) -> TopicTable {
         let core = self.vb.core();
         let version = core.state().topics_version();
+        let settings = core.state().settings();
         TopicTable {
             data_version: DataVersion {
                 state_version: self.vb.epoch() as i64,
@@ -163,7 +183,7 @@ impl Served {
             topic_config_table: core
                 .state()
                 .topics()
-                .map(|topic| (topic.name.to_string(), told(topic)))
+                .filter_map(|topic| Some((topic.name.to_string(), told(settings, topic)?)))
                 .collect(),
         }
     }
@@ -199,7 +219,14 @@ impl Served {
         }
     }
 
-    /// Runs what makes a topic, and tells those who register topics: at once, so that name servers know it when its
+    /// Whether a topic exists for this virtual broker's own sake: RocketMQ's, and those that are called after it and the
+    /// cluster.
+    pub(crate) fn is_system(&self, name: &str) -> bool {
+        let replies = || name.strip_suffix(topic::REPLY_SUFFIX) == Some(&*self.cluster);
+        topic::is_system(name) || name == &*self.cluster || name == &*self.vb.name || replies()
+    }
+
+    /// Runs what changes topics or what is told of them, and tells those who register topics: at once, so that name servers know it when its
     /// maker is answered. A registration is void with its epoch should the log end first.
     pub(crate) fn topic_made<T>(
         &self,

@@ -36,6 +36,7 @@ const MOST_HELD: usize = 500_000;
 /// What a pull is after.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
+    pub group: Arc<str>,
     pub topic: TopicId,
     pub queue: u16,
     /// Nothing before it is wanted, or what is there does not pass the filter.
@@ -61,13 +62,13 @@ pub(super) struct Open {
 pub(super) fn pull(served: &Arc<Served>, request: &Command, answer: Answer) {
     let accepted = Pull::read(request)
         .map_err(|bad| Denied::from(Refusal::from(bad)))
-        .and_then(|pull| accept(served, &pull).map(|(wanted, group)| (wanted, group, pull)));
-    let (wanted, group, pull) = match accepted {
+        .and_then(|pull| accept(served, &pull).map(|wanted| (wanted, pull)));
+    let (wanted, pull) = match accepted {
         Ok(accepted) => accepted,
         Err(denied) => return denied.tell(answer),
     };
     if let Some(offset) = pull.commit.filter(|offset| *offset >= 0) {
-        served.commit_later(&group, wanted.queue(), offset);
+        served.commit_later(&wanted.group, wanted.queue(), offset);
     }
     let until = match pull.suspend {
         Suspend::No => None,
@@ -83,7 +84,7 @@ pub(super) fn pull(served: &Arc<Served>, request: &Command, answer: Answer) {
 }
 
 /// Whether the group may read this queue, and what of it.
-fn accept(served: &Arc<Served>, pull: &Pull<'_>) -> Result<(Wanted, Arc<str>), Denied> {
+fn accept(served: &Arc<Served>, pull: &Pull<'_>) -> Result<Wanted, Denied> {
     let mut core = served.vb.core();
     let (group, topic) = readable(served, &mut core, pull)?;
     let queue = u16::try_from(pull.queue).ok().filter(|queue| *queue < topic.read_queues);
@@ -102,7 +103,7 @@ fn accept(served: &Arc<Served>, pull: &Pull<'_>) -> Result<(Wanted, Arc<str>), D
     drop(core);
     let filter = subscribed::filter(served, pull, &group)?;
     let offset = u64::try_from(pull.offset).unwrap_or(0);
-    Ok((Wanted { topic: topic.id, queue, offset, filter, messages, bytes }, group.name.clone()))
+    Ok(Wanted { group: group.name.clone(), topic: topic.id, queue, offset, filter, messages, bytes })
 }
 
 /// The group and the topic of a pull, if the one may read the other here.
@@ -219,7 +220,7 @@ fn found(served: &Arc<Served>, open: Open, rows: Vec<Row>, next: u64, bounds: Bo
 
 /// Hands out so many messages, as they are stored.
 fn give(served: &Served, open: Open, (count, messages): (usize, &[Bytes]), next: u64, bounds: Bounds) {
-    served.counts.delivered(count, messages);
+    served.counts.delivered(open.wanted.topic, &open.wanted.group, count, messages);
     let mut reply = open.answer.draft(response::SUCCESS).remark("FOUND");
     reply_fields(&mut reply, next, bounds);
     open.answer.reply_with(reply, messages);

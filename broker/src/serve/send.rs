@@ -21,6 +21,7 @@ use super::properties::{
 };
 use super::put::{Parts, Pieces, Place, record};
 use crate::state::Flush;
+use crate::state::topic::DLQ_PREFIX;
 use crate::vb::{Core, CoreGuard, Effect, Now, Outcome, Record};
 use reply::Sent;
 use target::Target;
@@ -145,7 +146,7 @@ impl<'a> Sender<'a> {
             );
             self.served.halves.wait(placed.queue_offset, due);
         }
-        self.served.counts.stored(1, body.len());
+        self.count(1, body.len());
         Ok(Sent::of(self, &staged, key.or(told.seen.unique_key)))
     }
 
@@ -181,8 +182,16 @@ impl<'a> Sender<'a> {
         let records: Vec<Record<'_>> =
             parts.iter().zip(&pieces).map(|((place, parts), pieces)| record(place, parts, pieces)).collect();
         let staged = core.stage(&records, self.now)?;
-        self.served.counts.stored(messages.len(), told.iter().map(|one| one.body.len()).sum());
+        self.count(messages.len(), told.iter().map(|one| one.body.len()).sum());
         Ok(Sent::of(self, &staged, properties::get(self.send.properties, UNIQ_KEY)))
+    }
+
+    fn count(&self, messages: usize, bytes: usize) {
+        let (counts, topic) = (&self.served.counts, &self.target.topic);
+        counts.stored(topic.id, messages, bytes);
+        if let Some(group) = topic.name.strip_prefix(DLQ_PREFIX).filter(|_| self.target.dead_letter) {
+            counts.given_up(group, bytes);
+        }
     }
 
     fn told<'b>(&self, text: &'b str, flag: i32, body: &'b [u8]) -> Result<Told<'b>, Refusal> {

@@ -133,6 +133,9 @@ fn put<'a>(served: &'a Served, failed: &Failed, message: &Message) -> Result<Loc
     let pieces = Pieces::of(&place, &parts);
     pieces.check()?;
     core.stage(&[record(&place, &parts, &pieces)], now)?;
+    if dead {
+        served.counts.given_up(&failed.group, message.body.len());
+    }
     Ok((core, now))
 }
 

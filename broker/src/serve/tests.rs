@@ -2,6 +2,7 @@
 
 mod administering;
 mod consuming;
+mod counting;
 mod delaying;
 mod members;
 mod promised;
@@ -123,9 +124,12 @@ impl Owner<'_> {
 
     fn client_by(&self, port: u16) -> Client {
         let id = self.world.connections.fetch_add(1, Ordering::Relaxed);
+        self.client_from(id, ([10, 0, 0, id as u8], 5_000).into(), port)
+    }
+
+    fn client_from(&self, id: u64, peer: SocketAddr, port: u16) -> Client {
         let heard: Arc<Mutex<Vec<Command>>> = Arc::default();
         let says = heard.clone();
-        let peer: SocketAddr = ([10, 0, 0, id as u8], 5_000).into();
         let ends = (peer, ([127, 0, 0, 1], port).into());
         let connection =
             Connection::without_socket(id, ends, self.door.clone(), move |said| says.lock().push(said));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::change::{Change, Commit};
+use super::change::{Change, Commit, Counters};
 use super::codec::{Corrupt, Reader, join};
 use super::topic::TopicId;
 use super::{Remembered, State};
@@ -80,16 +80,17 @@ impl State {
             changes.push(Change::decode(from.bytes()?)?);
         }
         let saved = self.counters;
-        let counted = changes.iter().any(|change| matches!(change, Change::Counters(_)));
+        let counted = changes.iter().find_map(|change| match change {
+            Change::Counters(counters) => Some(*counters),
+            _ => None,
+        });
         let next_topic = self.counters.next_topic;
         for change in &changes {
             self.apply(change, 0);
         }
         // Restoring is no change of configuration: versions are what the block of counters says.
-        if !counted {
-            self.counters.topics = saved.topics;
-            self.counters.groups = saved.groups;
-        }
+        let Counters { topics, groups, .. } = counted.unwrap_or(saved);
+        (self.counters.topics, self.counters.groups) = (topics, groups);
         self.counters.next_topic = self.counters.next_topic.max(next_topic);
         self.dirty.clear();
         Ok(())

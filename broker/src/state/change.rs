@@ -109,6 +109,12 @@ pub struct Version {
     pub changed_at: i64,
 }
 
+impl Version {
+    pub(super) fn next(self, at: i64) -> Version {
+        Version { counter: self.counter.saturating_add(1), changed_at: at }
+    }
+}
+
 impl Change {
     /// Whether an owner that does not know this kind must not take the log over. A kind that a release adds may be
     /// skipped by an older one only if nothing that was acknowledged is wrong without it.

@@ -181,7 +181,7 @@ impl State {
 
     /// What the answer to whoever sends to a topic means.
     pub fn flush(&self, topic: &Topic) -> Flush {
-        match topic.attributes.get("durability").map(String::as_str) {
+        match topic.attributes.get(topic::DURABILITY).map(String::as_str) {
             Some("sync") => Flush::Sync,
             Some("async") => Flush::Async,
             _ => self.settings.flush,
@@ -219,7 +219,7 @@ impl State {
                     self.dirty.insert(blocks::offsets(&commit.group));
                 }
             }
-            Change::Setting { key, value } => self.set(key, value.as_deref()),
+            Change::Setting { key, value } => self.set(key, value.as_deref(), at),
             Change::Delivered { level, next } => {
                 let delivered = self.delivered.entry(*level).or_default();
                 *delivered = (*delivered).max(*next);
@@ -298,7 +298,8 @@ impl State {
         self.groups_changed(group, at);
     }
 
-    fn set(&mut self, key: &str, value: Option<&str>) {
+    fn set(&mut self, key: &str, value: Option<&str>, at: i64) {
+        let registered = self.settings.registered();
         match value {
             Some(value) => self.overrides.insert(key.into(), value.into()),
             None => self.overrides.remove(key),
@@ -309,6 +310,9 @@ impl State {
             let _unknown = self.settings.set(key, value);
         }
         self.dirty.insert(blocks::BASE);
+        if self.settings.registered() != registered {
+            self.counters.topics = self.counters.topics.next(at);
+        }
     }
 
     fn remember_member(&mut self, change: &Change) {
@@ -346,14 +350,12 @@ impl State {
     }
 
     fn topics_changed(&mut self, id: TopicId, at: i64) {
-        let version = &mut self.counters.topics;
-        *version = Version { counter: version.counter.saturating_add(1), changed_at: at };
+        self.counters.topics = self.counters.topics.next(at);
         self.dirty.extend([blocks::BASE, blocks::topics(id)]);
     }
 
     fn groups_changed(&mut self, group: &str, at: i64) {
-        let version = &mut self.counters.groups;
-        *version = Version { counter: version.counter.saturating_add(1), changed_at: at };
+        self.counters.groups = self.counters.groups.next(at);
         self.dirty.extend([blocks::BASE, blocks::groups(group)]);
     }
 }

@@ -46,7 +46,7 @@ settings! {
     auto_create_group: bool = true => "autoCreateSubscriptionGroup",
     /// The most queues of a topic that a send makes.
     default_queues: u16 = 8 => "defaultTopicQueueNums",
-    /// What clients may do with this virtual broker: 4 read, 2 write.
+    /// What clients may do with this virtual broker: 4 read, 2 write. Without 2, routes send no new messages here.
     permission: u8 = 6 => "brokerPermission",
     /// When a sender is answered, unless its topic's attribute `durability` (`sync`, `async`) says otherwise.
     flush: Flush = Flush::Sync => "flushDiskType",
@@ -88,6 +88,13 @@ settings! {
     max_topics: usize = 500_000 => "maxTopics",
     /// The most subscription groups of this virtual broker.
     max_groups: usize = 500_000 => "maxGroups",
+}
+
+impl Settings {
+    /// What name servers are told differently if it changes.
+    pub fn registered(&self) -> (u8, bool) {
+        (self.permission, self.auto_create_topic)
+    }
 }
 
 /// Why a setting was not changed.

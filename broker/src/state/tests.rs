@@ -88,6 +88,24 @@ fn an_override_goes_back_to_what_was_configured() {
 }
 
 #[test]
+fn settings_that_name_servers_are_told_of_are_a_new_version_of_the_topics() {
+    let mut state = state();
+    let set = |key: &str, value: &str| Change::Setting { key: key.into(), value: Some(value.into()) };
+    state.apply(&set("maxMessageSize", "1000"), 1);
+    assert_eq!(state.topics_version(), Version::default());
+    state.apply(&set("brokerPermission", "4"), 2);
+    state.apply(&set("brokerPermission", "4"), 3);
+    assert_eq!(state.topics_version(), Version { counter: 1, changed_at: 2 });
+    state.apply(&set("autoCreateTopicEnable", "false"), 4);
+    assert_eq!(state.topics_version(), Version { counter: 2, changed_at: 4 });
+    let mut restored = self::state();
+    for block in state.dirty() {
+        restored.restore(&block.bytes).unwrap();
+    }
+    assert_eq!(restored.topics_version(), state.topics_version(), "to restore them is none");
+}
+
+#[test]
 fn half_messages_wait_from_when_they_are_stored_until_they_are_decided() {
     let mut state = state();
     state.apply(&topic(0, topic::HALF), 1);

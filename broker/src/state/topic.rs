@@ -18,6 +18,9 @@ pub mod perm {
     pub const ALL: u8 = READ | WRITE | INHERIT;
 }
 
+/// The attribute of a topic that says when its senders are answered: `sync` or `async`, whatever `flushDiskType` says.
+pub const DURABILITY: &str = "durability";
+
 /// The most queues that a topic may have in one virtual broker.
 pub const MAX_QUEUES: u16 = 16_384;
 
@@ -30,7 +33,7 @@ pub struct Topic {
     pub perm: u8,
     pub order: bool,
     pub sys_flag: u32,
-    /// RocketMQ's topic attributes, without the sign that a request writes before a key.
+    /// RocketMQ's topic attributes and [`DURABILITY`], without the sign that a request writes before a key.
     pub attributes: BTreeMap<String, String>,
 }
 

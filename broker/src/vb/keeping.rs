@@ -199,6 +199,12 @@ impl Vb {
         Ok(manifest.rows.iter().find(cuts).map_or(begins, |run| run.from).max(manifest.begins))
     }
 
+    /// From where on the log is kept, and when the oldest message was stored that a checkpoint has seen.
+    pub fn kept_from(&self) -> (u64, Option<i64>) {
+        let manifest = self.cold().manifest();
+        (manifest.begins, manifest.rows.first().map(|run| run.oldest))
+    }
+
     /// Whether something is kept that need not be. What cannot be told now is seen the next time.
     async fn keeps_too_much(&self) -> bool {
         let manifest = self.cold().manifest();

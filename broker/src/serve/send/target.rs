@@ -29,10 +29,6 @@ pub(super) fn find(
     version: i32,
     now: Now,
 ) -> Result<Target, Refusal> {
-    if core.state().settings().permission & perm::WRITE == 0 {
-        let remark = format!("the broker[{}] sending message is forbidden", served.vb.address);
-        return refuse(response::NO_PERMISSION, remark);
-    }
     if let Some(why) = topic::wrong_name(send.topic) {
         return refuse(response::INVALID_PARAMETER, why);
     }
@@ -44,6 +40,11 @@ pub(super) fn find(
         Some(topic) => topic.clone(),
         None => served.topic_made(core, |core| make(core, send, now))?,
     };
+    // Clients that do not know yet that nothing more is to be sent here go on; only order would suffer from it.
+    if topic.order && core.state().settings().permission & perm::WRITE == 0 {
+        let remark = format!("the broker[{}] sending message is forbidden", served.vb.address);
+        return refuse(response::NO_PERMISSION, remark);
+    }
     if !topic.writable() {
         let remark = format!("the topic[{}] sending message is forbidden", topic.name);
         return refuse(response::NO_PERMISSION, remark);

@@ -60,6 +60,9 @@ async fn topics_are_made_changed_told_and_deleted() {
     for wrong in [
         make("a b", 1, 6, ""),
         make("TBW102", 1, 6, ""),
+        make("c", 1, 6, ""),
+        make("broker-0", 1, 6, ""),
+        make("c_REPLY_TOPIC", 1, 6, ""),
         make("u", 0, 6, ""),
         make("u", i32::MAX, 6, ""),
         make("u", 1, 9, ""),
@@ -72,8 +75,76 @@ async fn topics_are_made_changed_told_and_deleted() {
     assert_eq!(admin.ask(delete.clone()).await.code, 0);
     assert_eq!(admin.ask(delete).await.code, 0, "what is gone is gone");
     assert_eq!(admin.ask(one).await.code, 17);
-    let system = Command::request(code::DELETE_TOPIC_IN_BROKER).with("topic", "TBW102");
-    assert_ne!(admin.ask(system).await.code, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_deletes_what_a_virtual_broker_needs_for_itself() {
+    let world = World::new();
+    let owner = world.open().await;
+    let admin = owner.client();
+    let system: TopicList = read(&admin.ask(Command::request(code::GET_SYSTEM_TOPIC_LIST_FROM_BROKER)).await);
+    for name in ["TBW102", "c", "broker-0", "c_REPLY_TOPIC"] {
+        let delete = Command::request(code::DELETE_TOPIC_IN_BROKER).with("topic", name);
+        let reply = admin.ask(delete).await;
+        let said = format!("The topic[{name}] is conflict with system topic.");
+        assert_eq!((reply.code, reply.remark), (29, Some(said)));
+        assert!(system.topic_list.iter().any(|listed| listed == name), "{name}");
+        assert!(owner.served.topic_table().topic_config_table.contains_key(name), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_says_whether_its_senders_wait_for_the_disk() {
+    let world = World::new();
+    let owner = world.open().await;
+    let admin = owner.client();
+    for (topic, attributes) in [("soon", "+durability=async"), ("safe", "+durability=sync"), ("plain", "")] {
+        assert_eq!(admin.ask(make(topic, 1, 6, attributes)).await.code, 0);
+    }
+    assert_eq!(admin.ask(make("soon", 1, 6, "+durability=maybe")).await.code, 1);
+    let log = LogName::new("vb-0").unwrap();
+    let answered = async |topics: [&str; 3]| {
+        wait(10).await;
+        world.logs.hold(&log);
+        let sent = topics.map(|topic| admin.send(send(topic, 0, "").write().body("x")));
+        let answered = sent.map(|opaque| admin.replied(opaque).map(|reply| reply.code));
+        world.logs.release(&log);
+        wait(10).await;
+        answered
+    };
+    assert_eq!(answered(["soon", "safe", "plain"]).await, [Some(0), None, None]);
+    let update = Command::request(code::UPDATE_BROKER_CONFIG).body("flushDiskType=ASYNC_FLUSH\n");
+    assert_eq!(admin.ask(update).await.code, 0);
+    assert_eq!(answered(["soon", "safe", "plain"]).await, [Some(0), None, Some(0)]);
+    assert_eq!(admin.ask(make("soon", 1, 6, "-durability")).await.code, 0);
+    let update = Command::request(code::UPDATE_BROKER_CONFIG).body("flushDiskType=SYNC_FLUSH\n");
+    assert_eq!(admin.ask(update).await.code, 0);
+    assert_eq!(answered(["soon", "safe", "plain"]).await, [None, None, None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_virtual_broker_without_write_permission_is_drained_by_its_routes() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    client.publish("t", 0, "", "x").await;
+    let ordered = r#"{"topicConfigList":[{"topicName":"ordered","readQueueNums":1,"writeQueueNums":1,"perm":6,"order":true}]}"#;
+    assert_eq!(client.ask(Command::request(code::UPDATE_AND_CREATE_TOPIC_LIST).body(ordered)).await.code, 0);
+    let perm = |name: &str| owner.served.registration().topic_config_table[name].perm;
+    assert_eq!((perm("t"), perm("TBW102")), (6, 7));
+    let update =
+        |perm: u8| Command::request(code::UPDATE_BROKER_CONFIG).body(format!("brokerPermission={perm}\n"));
+    let news = owner.served.topics_changed();
+    assert_eq!(client.ask(update(4)).await.code, 0);
+    assert!(news.has_changed().unwrap(), "it is registered at once");
+    assert_eq!((perm("t"), perm("TBW102")), (4, 4));
+    assert_eq!(owner.served.topic_table().topic_config_table["t"].perm, 6, "the topic itself is what it was");
+    // Who has an older route goes on until he has the new one.
+    assert_eq!(client.publish("t", 0, "", "y").await.code, 0);
+    let refused = client.publish("ordered", 0, "", "z").await;
+    assert!(refused.code == 16 && refused.remark.is_some_and(|why| why.contains("forbidden")));
+    assert_eq!(client.ask(update(6)).await.code, 0);
+    assert_eq!(client.publish("ordered", 0, "", "z").await.code, 0);
 }
 
 #[tokio::test(start_paused = true)]

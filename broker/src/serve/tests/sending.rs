@@ -1,5 +1,6 @@
 use bytes::BytesMut;
 use protocol::message::Batched;
+use protocol::message::sys_flag::BORN_V6;
 
 use super::*;
 
@@ -33,6 +34,25 @@ async fn a_message_comes_back_as_it_was_sent_with_what_the_broker_adds() {
     let seen =
         client.ask(Command::request(code::VIEW_MESSAGE_BY_ID).with("offset", message.physical_offset)).await;
     assert_eq!((seen.code, pulled(seen).bodies()), (0, vec!["hello".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_born_host_is_an_ipv4_address_if_its_sender_has_one() {
+    let world = World::new();
+    let owner = world.open().await;
+    for (queue, peer, born, flag, bytes) in
+        [(0, "[::ffff:10.1.2.3]:5000", "10.1.2.3:5000", 0, 8), (1, "[::1]:5000", "[::1]:5000", BORN_V6, 20)]
+    {
+        let client = owner.client_from(100 + queue as u64, peer.parse().unwrap(), 10_911);
+        assert_eq!(client.publish("t", queue, "UNIQ_KEY\u{1}U", "hello").await.code, 0);
+        let reply = client.ask(pull("t", queue, 0, "*").write()).await;
+        let size = reply.body.len();
+        let got = pulled(reply);
+        let message = &got.messages[0];
+        assert_eq!((message.born_host, message.sys_flag & BORN_V6), (born.parse().unwrap(), flag));
+        let properties = message.properties.len();
+        assert_eq!(size, 72 + bytes + 8 + "hello".len() + 1 + "t".len() + 2 + properties);
+    }
 }
 
 #[tokio::test(start_paused = true)]

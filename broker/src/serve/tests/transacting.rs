@@ -2,14 +2,14 @@ use protocol::message::OffsetId;
 
 use super::*;
 
-async fn half(client: &Client, key: &str) -> Command {
+pub(super) async fn half(client: &Client, key: &str) -> Command {
     let properties = format!("TRAN_MSG\u{1}true\u{2}PGROUP\u{1}p\u{2}UNIQ_KEY\u{1}{key}\u{2}TAGS\u{1}A\u{2}");
     let reply = client.publish("t", 1, &properties, key).await;
     assert_eq!(reply.code, 0, "{reply:?}");
     reply
 }
 
-fn end(reply: &Command, how: i32) -> Command {
+pub(super) fn end(reply: &Command, how: i32) -> Command {
     let id = reply.fields.get("msgId").unwrap_or_default();
     Command::request(code::END_TRANSACTION)
         .with("producerGroup", "p")
