@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::body::cluster::ClusterInfo;
 use protocol::body::log::LogLinks;
-use protocol::body::route::{PERM_READ, PERM_WRITE, TopicRoute};
+use protocol::body::route::{BrokerData, PERM_READ, PERM_WRITE, TopicRoute};
 use protocol::body::topic::{KvTable, TopicList};
 use protocol::body::{json, lock};
 use protocol::message::{Message as Stored, OffsetId, properties};
@@ -22,12 +22,23 @@ pub struct TopicSettings {
     pub write_queues: i32,
     /// 4: may be read, 2: may be written to.
     pub perm: i32,
+    /// When senders are answered; without it what the topic has, or else what brokers are configured to do. Apache's
+    /// brokers do not take it.
+    pub durability: Option<Durability>,
 }
 
 impl Default for TopicSettings {
     fn default() -> TopicSettings {
-        TopicSettings { read_queues: 8, write_queues: 8, perm: PERM_READ | PERM_WRITE }
+        TopicSettings { read_queues: 8, write_queues: 8, perm: PERM_READ | PERM_WRITE, durability: None }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// When enough bookies have the message on disk.
+    Sync,
+    /// When it is on its way there: it is lost if its broker dies in that moment.
+    Async,
 }
 
 /// How far a queue goes.
@@ -119,9 +130,7 @@ impl Admin {
 
     /// Addresses of all masters, by name of the broker.
     pub async fn masters(&self) -> Outcome<BTreeMap<String, String>> {
-        let brokers = self.cluster().await?.broker_addr_table.into_iter();
-        let masters = brokers.filter_map(|(name, data)| Some((name, data.broker_addrs.get(&0)?.clone())));
-        Ok(masters.collect())
+        Ok(masters_among(self.cluster().await?.broker_addr_table.into_values()))
     }
 
     pub async fn topics(&self) -> Outcome<Vec<String>> {
@@ -144,7 +153,7 @@ impl Admin {
     }
 
     pub async fn create_topic_at(&self, address: &str, topic: &str, settings: &TopicSettings) -> Outcome {
-        let request = Command::request(request::UPDATE_AND_CREATE_TOPIC)
+        let mut request = Command::request(request::UPDATE_AND_CREATE_TOPIC)
             .with("topic", topic)
             .with("defaultTopic", "TBW102")
             .with("readQueueNums", settings.read_queues)
@@ -153,6 +162,13 @@ impl Admin {
             .with("topicFilterType", "SINGLE_TAG")
             .with("topicSysFlag", 0)
             .with("order", false);
+        request.fields.push_some(
+            "attributes",
+            settings.durability.map(|durability| match durability {
+                Durability::Sync => "+durability=sync",
+                Durability::Async => "+durability=async",
+            }),
+        );
         self.client.shared.ask(address, request).await.map(|_| ())
     }
 
@@ -172,7 +188,7 @@ impl Admin {
     /// How far each queue of a topic goes.
     pub async fn extents(&self, topic: &str) -> Outcome<BTreeMap<Queue, Extent>> {
         let mut all = BTreeMap::new();
-        for address in self.addresses(topic).await? {
+        for address in self.masters_of(topic).await?.into_values() {
             let request = Command::request(request::GET_TOPIC_STATS_INFO).with("topic", topic);
             let reply = self.client.shared.ask(&address, request).await?;
             all.extend(ByQueue::<Extent>::read(&reply.body)?);
@@ -183,19 +199,13 @@ impl Admin {
     /// How far a group is, in one topic or in all that it consumes.
     pub async fn places(&self, group: &str, topic: Option<&str>) -> Outcome<BTreeMap<Queue, Place>> {
         let mut all = BTreeMap::new();
-        let mut refused = None;
         for address in self.masters().await?.values() {
             let mut request = Command::request(request::GET_CONSUME_STATS).with("consumerGroup", group);
             request.fields.push_some("topic", topic);
-            match self.client.shared.ask(address, request).await {
-                Ok(reply) => all.extend(ByQueue::<Place>::read(&reply.body)?),
-                Err(error) => refused = Some(error),
-            }
+            let reply = self.client.shared.ask(address, request).await?;
+            all.extend(ByQueue::<Place>::read(&reply.body)?);
         }
-        match refused {
-            Some(error) if all.is_empty() => Err(error),
-            _ => Ok(all),
-        }
+        Ok(all)
     }
 
     /// Who consumes as this group. Empty if nobody is online.
@@ -229,7 +239,7 @@ impl Admin {
             group_list: BTreeSet<String>,
         }
         let mut all = BTreeSet::new();
-        for address in self.addresses(topic).await? {
+        for address in self.masters_of(topic).await?.into_values() {
             let request = Command::request(request::QUERY_TOPIC_CONSUME_BY_WHO).with("topic", topic);
             let reply = self.client.shared.ask(&address, request).await?;
             all.extend(json::read::<Groups>(&reply.body)?.group_list);
@@ -258,6 +268,7 @@ impl Admin {
         Ok(())
     }
 
+    /// Deletes a group, its offsets, and what it was to get again. Its dead letters stay.
     pub async fn delete_group(&self, group: &str) -> Outcome {
         for address in self.masters().await?.values() {
             let request = Command::request(request::DELETE_SUBSCRIPTIONGROUP)
@@ -265,14 +276,14 @@ impl Admin {
                 .with("cleanOffset", true);
             self.client.shared.ask(address, request).await?;
         }
-        Ok(())
+        self.delete_topic(&format!("%RETRY%{group}")).await
     }
 
     /// Moves a group to the messages of `time` (ms since 1970; -1: to the newest). Members that are online go there
     /// at once. Where each queue is now.
     pub async fn reset(&self, group: &str, topic: &str, time: i64) -> Outcome<BTreeMap<Queue, i64>> {
         let mut all = BTreeMap::new();
-        for address in self.addresses(topic).await? {
+        for address in self.masters_of(topic).await?.into_values() {
             let request = Command::request(request::INVOKE_BROKER_TO_RESET_OFFSET)
                 .with("topic", topic)
                 .with("group", group)
@@ -304,19 +315,36 @@ impl Admin {
         Ok(all)
     }
 
-    /// The message that is stored there.
+    /// The message that is stored there. The broker that has it need not be at the host that the id names: virtual
+    /// brokers move, and clients may be told other addresses than those in ids.
     pub async fn view(&self, id: OffsetId) -> Outcome<Received> {
+        let (host, port) = (id.host.to_string(), format!(":{}", id.host.port()));
+        let mut masters: Vec<(String, String)> = self.masters().await?.into_iter().collect();
+        masters.sort_by_key(|(_, address)| (*address != host, !address.ends_with(&port)));
+        let mut likeliest = None;
+        for (broker, address) in masters {
+            match self.view_at(&broker, &address, id).await {
+                Ok(message) => return Ok(message),
+                Err(error) => drop(likeliest.get_or_insert(error)),
+            }
+        }
+        Err(likeliest.unwrap_or(Error::NoMessage(id)))
+    }
+
+    async fn view_at(&self, broker: &str, address: &str, id: OffsetId) -> Outcome<Received> {
         let request = Command::request(request::VIEW_MESSAGE_BY_ID).with("offset", id.offset);
-        let reply = self.client.shared.ask(&id.host.to_string(), request).await?;
+        let reply = self.client.shared.ask(address, request).await?;
         let message =
             Stored::take(&mut reply.body.clone()).map_err(|error| Error::Nonsense(error.to_string()))?;
-        Received::from_stored(message, "")
+        let message = Received::from_stored(message, broker)?;
+        // Another broker has another message there.
+        if message.offset_id == id { Ok(message) } else { Err(Error::NoMessage(id)) }
     }
 
     /// Messages of a topic with this key, or with this unique key; at most `count` of each broker.
     pub async fn find(&self, topic: &str, key: &str, count: i32) -> Outcome<Vec<Received>> {
         let mut found: Vec<Received> = Vec::new();
-        for address in self.addresses(topic).await? {
+        for (broker, address) in self.masters_of(topic).await? {
             for unique in [false, true] {
                 let mut request = Command::request(request::QUERY_MESSAGE)
                     .with("topic", topic)
@@ -333,7 +361,7 @@ impl Admin {
                     Err(error) => return Err(error),
                 };
                 // The broker finds by hashes: what it found has to be compared.
-                let messages = Received::decode(reply.body, "")?.into_iter();
+                let messages = Received::decode(reply.body, &broker)?.into_iter();
                 let messages = messages.filter(|message| {
                     message.topic == topic
                         && (message.get(properties::UNIQ_KEY) == Some(key)
@@ -362,10 +390,9 @@ impl Admin {
         Ok(json::read(&reply.body)?)
     }
 
-    /// Masters of a topic.
-    async fn addresses(&self, topic: &str) -> Outcome<Vec<String>> {
-        let brokers = self.route(topic).await?.broker_datas.into_iter();
-        Ok(brokers.filter_map(|broker| broker.broker_addrs.get(&0).cloned()).collect())
+    /// As [`Admin::masters`], of those that have the topic.
+    async fn masters_of(&self, topic: &str) -> Outcome<BTreeMap<String, String>> {
+        Ok(masters_among(self.route(topic).await?.broker_datas))
     }
 
     async fn ask_names(&self, request: Command) -> Outcome<Command> {
@@ -376,6 +403,14 @@ impl Admin {
             Err(Error::refused("the name server", &reply))
         }
     }
+}
+
+fn masters_among(brokers: impl IntoIterator<Item = BrokerData>) -> BTreeMap<String, String> {
+    let masters = brokers.into_iter().filter_map(|mut broker| {
+        let address = broker.broker_addrs.remove(&0)?;
+        Some((broker.broker_name, address))
+    });
+    masters.collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use net::remoting::Unanswered;
+use protocol::message::OffsetId;
 use protocol::remoting::{BadField, Command, code::response};
 
 /// What went wrong, by what one can do about it.
@@ -16,6 +17,10 @@ pub enum Error {
     NoQueue(String, &'static str),
     #[error("broker '{0}' is not in any route that is known")]
     NoBroker(String),
+    #[error(
+        "no broker has the message {0}: it was deleted with its topic or by its age, or it never was there"
+    )]
+    NoMessage(OffsetId),
     #[error("the answer makes no sense: {0}")]
     Nonsense(String),
     #[error("{0}")]

@@ -31,6 +31,9 @@
 //! * [`PushConsumer`] — is handed messages: concurrently, in order, or to every member of the group.
 //! * [`PullConsumer`] — asks for messages itself.
 //! * [`Admin`] — topics, groups, offsets, and where messages are.
+//!
+//! What can be run is in `client/examples`, each with the command that runs it in its first line: `send` and `sending`
+//! (batches, one-way, ordered, delayed), `transaction`, `receive`, `orderly`, `broadcast`, `pull`, and `admin`.
 
 mod admin;
 mod callbacks;
@@ -42,7 +45,7 @@ mod producer;
 mod routes;
 mod transaction;
 
-pub use admin::{Admin, Extent, Member, Place, TopicSettings};
+pub use admin::{Admin, Durability, Extent, Member, Place, TopicSettings};
 pub use connect::{Client, Settings};
 pub use consumer::{Consumed, Counted, From, PullConsumer, Pulled, PushBuilder, PushConsumer};
 pub use error::{Error, Outcome};

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use client::{Client, Consumed, Decision, Message, Outcome};
+use client::{Client, Consumed, Decision, Message, Outcome, Sent, TopicSettings};
 use parking_lot::Mutex;
+use protocol::message::OffsetId;
 use tokio::time::sleep;
 
 use given::{member, send_numbers, until};
@@ -32,7 +33,7 @@ async fn all(client: &Client, topic: &str) -> Outcome<BTreeSet<String>> {
 
 #[tokio::test]
 async fn messages_are_sent_in_all_ways_and_found_again() -> Outcome {
-    let real = real::start().await;
+    let real = real::start(&[None]).await;
     let client = Client::new(&real.address)?;
     let producer = client.producer("p");
     let first = producer.send(Message::new("t", "a").tag("x").key("k1")).await?;
@@ -58,9 +59,44 @@ async fn messages_are_sent_in_all_ways_and_found_again() -> Outcome {
     Ok(())
 }
 
+/// Two messages of queue 0, one of each broker, with their bodies.
+async fn one_of_each_broker(client: &Client) -> Outcome<Vec<(Sent, String)>> {
+    let (producer, admin) = (client.producer("p"), client.admin());
+    admin
+        .create_topic("t", &TopicSettings { read_queues: 1, write_queues: 1, ..TopicSettings::default() })
+        .await?;
+    let mut sent = Vec::new();
+    for queue in producer.queues("t").await? {
+        let body = format!("in {}", queue.broker);
+        sent.push((producer.send_to(&queue, Message::new("t", body.clone()).key("k")).await?, body));
+    }
+    assert_eq!(sent.len(), 2);
+    Ok(sent)
+}
+
+#[tokio::test]
+async fn what_is_found_is_in_a_queue_of_the_broker_that_has_it() -> Outcome {
+    // As behind a load balancer, and as after a move to another machine with other ports.
+    let hosts = [Some("10.9.9.9:1".parse().unwrap()), Some("10.9.9.9:2".parse().unwrap())];
+    for hosts in [[None, None], hosts] {
+        let real = real::start(&hosts).await;
+        let client = Client::new(&real.address)?;
+        let admin = client.admin();
+        for (sent, body) in one_of_each_broker(&client).await? {
+            let viewed = admin.view(sent.offset_id.parse().unwrap()).await?;
+            assert_eq!((&viewed.queue, &viewed.body[..]), (&sent.queue, body.as_bytes()));
+            let found = admin.find("t", &sent.message_id, 10).await?;
+            assert_eq!(found.iter().map(|one| &one.queue).collect::<Vec<_>>(), [&sent.queue]);
+        }
+        let elsewhere = OffsetId { host: "10.9.9.9:1".parse().unwrap(), offset: 1 << 40 };
+        assert!(admin.view(elsewhere).await.is_err());
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn thousands_of_messages_over_a_lane_are_all_there() -> Outcome {
-    let real = real::start().await;
+    let real = real::start(&[None]).await;
     let client = Client::new(&real.address)?;
     let producer = client.producer("p");
     producer.send(Message::new("t", "first")).await?;
@@ -81,7 +117,7 @@ async fn thousands_of_messages_over_a_lane_are_all_there() -> Outcome {
 
 #[tokio::test]
 async fn members_consume_and_take_over_and_offsets_stay() -> Outcome {
-    let real = real::start().await;
+    let real = real::start(&[None]).await;
     let (one, other) = (Client::new(&real.address)?, Client::new(&real.address)?);
     let producer = one.producer("p");
     producer.send(Message::new("t", "0")).await?;
@@ -112,7 +148,7 @@ async fn members_consume_and_take_over_and_offsets_stay() -> Outcome {
 
 #[tokio::test]
 async fn in_order_under_a_lock() -> Outcome {
-    let real = real::start().await;
+    let real = real::start(&[None]).await;
     let client = Client::new(&real.address)?;
     let producer = client.producer("p");
     for number in 0..20 {
@@ -136,7 +172,7 @@ async fn in_order_under_a_lock() -> Outcome {
 
 #[tokio::test]
 async fn only_what_a_transaction_commits_is_seen() -> Outcome {
-    let real = real::start().await;
+    let real = real::start(&[None]).await;
     let client = Client::new(&real.address)?;
     client.producer("p").send(Message::new("t", "plain")).await?;
     let producer = client.transaction_producer("tx", |_| Decision::Unknown);
@@ -157,7 +193,7 @@ async fn only_what_a_transaction_commits_is_seen() -> Outcome {
 
 #[tokio::test]
 async fn a_delayed_message_comes_late_and_a_failed_one_again() -> Outcome {
-    let real = real::start().await;
+    let real = real::start(&[None]).await;
     let client = Client::new(&real.address)?;
     let producer = client.producer("p");
     producer.send(Message::new("t", "now")).await?;

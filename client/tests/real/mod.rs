@@ -1,6 +1,7 @@
-//! A virtual broker of ours on a log in memory, and a name server in front of it that knows it only.
+//! Virtual brokers of ours on logs in memory, and name servers in front of them that know them only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use broker::serve::Served;
@@ -19,65 +20,107 @@ use protocol::remoting::code::{request, response};
 use tokio::net::TcpListener;
 
 pub struct Real {
+    /// Of the first broker; each of them is a name server, too.
     pub address: String,
-    _server: Server,
-    _listening: Listening,
+    _serving: Vec<(Server, Listening)>,
 }
 
-struct Front {
+struct Broker {
     served: Arc<Served>,
-    door: Arc<dyn Handler>,
     address: String,
 }
 
-pub async fn start() -> Real {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+struct Front {
+    all: Arc<Vec<Broker>>,
+    door: Arc<dyn Handler>,
+}
+
+/// Brokers whose messages' ids name these hosts, or the address where they are.
+pub async fn start(hosts: &[Option<SocketAddr>]) -> Real {
+    let (mut all, mut listeners) = (Vec::new(), Vec::new());
+    for (id, host) in hosts.iter().enumerate() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = open(id as u32, host.unwrap_or(address)).await;
+        all.push(Broker { served, address: address.to_string() });
+        listeners.push(listener);
+    }
+    let all = Arc::new(all);
+    let serving = all.iter().zip(listeners).map(|(broker, listener)| {
+        let front = Front { all: all.clone(), door: broker.served.door() };
+        let server = Server::new(Arc::new(front), remoting::Settings::default());
+        let listening = server.listen(listener).unwrap();
+        (server, listening)
+    });
+    Real { _serving: serving.collect(), address: all[0].address.clone() }
+}
+
+async fn open(id: u32, host: SocketAddr) -> Arc<Served> {
     let settings = VbSettings {
-        id: 0,
-        name: "broker-0".into(),
-        address,
-        log: LogName::new("vb-0").unwrap(),
-        checkpoints: LogName::new("vb-0-checkpoint").unwrap(),
+        id,
+        name: format!("broker-{id}").into(),
+        address: host,
+        log: LogName::new(&format!("vb-{id}")).unwrap(),
+        checkpoints: LogName::new(&format!("vb-{id}-checkpoint")).unwrap(),
         limits: vb::Limits::default(),
         settings: Settings::default(),
     };
     let logs = MemoryLogs::new(Limits::default());
     let clock = Arc::new(SystemClock::new());
-    let served = Served::open("DefaultCluster".into(), settings, &logs, clock).await.unwrap();
-    let front = Front { door: served.door(), served, address: address.to_string() };
-    let server = Server::new(Arc::new(front), remoting::Settings::default());
-    let listening = server.listen(listener).unwrap();
-    Real { address: address.to_string(), _server: server, _listening: listening }
+    Served::open("DefaultCluster".into(), settings, &logs, clock).await.unwrap()
 }
 
-impl Front {
-    fn broker(&self) -> BrokerData {
+impl Broker {
+    fn name(&self) -> String {
+        self.served.vb.name.to_string()
+    }
+
+    fn data(&self) -> BrokerData {
         BrokerData {
-            broker_name: "broker-0".into(),
+            broker_name: self.name(),
             cluster: "DefaultCluster".into(),
             broker_addrs: BTreeMap::from([(0, self.address.clone())]),
             ..BrokerData::default()
         }
     }
 
+    fn queues(&self, topic: &str) -> Option<QueueData> {
+        let topic = self.served.topic_table().topic_config_table.remove(topic)?;
+        Some(QueueData {
+            broker_name: self.name(),
+            perm: topic.perm,
+            read_queue_nums: topic.read_queue_nums,
+            write_queue_nums: topic.write_queue_nums,
+            topic_sys_flag: topic.topic_sys_flag,
+        })
+    }
+}
+
+impl Front {
     fn route(&self, request: &Command) -> Command {
-        let topics = self.served.topic_table().topic_config_table;
-        let Some(topic) = topics.get(request.fields.get("topic").unwrap()) else {
+        let topic = request.fields.get("topic").unwrap();
+        let having = self.all.iter().filter_map(|broker| Some((broker.data(), broker.queues(topic)?)));
+        let (broker_datas, queue_datas): (Vec<_>, Vec<_>) = having.unzip();
+        if queue_datas.is_empty() {
             return request.reply(response::TOPIC_NOT_EXIST).remark("no such topic");
-        };
-        let route = TopicRoute {
-            broker_datas: vec![self.broker()],
-            queue_datas: vec![QueueData {
-                broker_name: "broker-0".into(),
-                perm: topic.perm,
-                read_queue_nums: topic.read_queue_nums,
-                write_queue_nums: topic.write_queue_nums,
-                topic_sys_flag: topic.topic_sys_flag,
-            }],
-            ..TopicRoute::default()
-        };
+        }
+        let route = TopicRoute { broker_datas, queue_datas, ..TopicRoute::default() };
         request.reply(response::SUCCESS).body(json::write(&route))
+    }
+
+    fn cluster(&self) -> ClusterInfo {
+        let brokers = self.all.iter().map(|broker| (broker.name(), broker.data()));
+        let names = self.all.iter().map(Broker::name).collect();
+        ClusterInfo {
+            broker_addr_table: brokers.collect(),
+            cluster_addr_table: BTreeMap::from([("DefaultCluster".to_owned(), names)]),
+            ..ClusterInfo::default()
+        }
+    }
+
+    fn topics(&self) -> BTreeSet<String> {
+        let tables = self.all.iter().map(|broker| broker.served.topic_table().topic_config_table);
+        tables.flat_map(|table| table.into_keys()).collect()
     }
 }
 
@@ -86,15 +129,11 @@ impl Handler for Front {
         let reply = match request.code {
             request::GET_ROUTEINFO_BY_TOPIC => self.route(&request),
             request::GET_BROKER_CLUSTER_INFO => {
-                let cluster = ClusterInfo {
-                    broker_addr_table: BTreeMap::from([("broker-0".to_owned(), self.broker())]),
-                    ..ClusterInfo::default()
-                };
-                request.reply(response::SUCCESS).body(json::write(&cluster))
+                request.reply(response::SUCCESS).body(json::write(&self.cluster()))
             }
             request::GET_ALL_TOPIC_LIST_FROM_NAMESERVER => {
-                let topics = self.served.topic_table().topic_config_table.into_keys().collect();
-                let list = TopicList { topic_list: topics, ..TopicList::default() };
+                let topic_list = self.topics().into_iter().collect();
+                let list = TopicList { topic_list, ..TopicList::default() };
                 request.reply(response::SUCCESS).body(json::write(&list))
             }
             _ => return self.door.request(from, request),

@@ -39,18 +39,16 @@ async fn list(at: &Where) -> Outcome {
         for (id, address) in broker.broker_addrs {
             let status = admin.broker_status(&address).await.unwrap_or_default();
             let of = |key: &str| status.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
-            let text = |key: &str| of(key).unwrap_or("–").to_owned();
             // Rates over ten seconds, a minute, ten minutes: the first says what is going on now.
-            let rate =
-                |key: &str| of(key).and_then(|rates| rates.split(' ').next()).unwrap_or("–").to_owned();
+            let rate = |key: &str| of(key)?.split(' ').next()?.parse::<f64>().ok();
             rows.push([
-                broker.cluster.clone(),
-                name.clone(),
-                id.to_string(),
-                address,
-                text("brokerVersionDesc"),
-                rate("putTps"),
-                rate("getTransferredTps"),
+                broker.cluster.clone().into(),
+                name.clone().into(),
+                id.into(),
+                address.into(),
+                of("brokerVersionDesc").into(),
+                rate("putTps").into(),
+                rate("getTransferredTps").into(),
             ]);
         }
     }

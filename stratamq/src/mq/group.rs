@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use client::Admin;
 
-use super::{Arguments, Where, failed, now_ms, time};
+use super::{Arguments, Where, failed, now_ms};
 use crate::config::Span;
 use crate::error::{Error, Outcome};
 
@@ -21,7 +21,7 @@ pub enum Command {
     },
     /// Make a group, with RocketMQ's settings
     Create { group: String },
-    /// Delete a group and its offsets
+    /// Delete a group, its offsets, and what it was to get again; its dead letters stay
     Delete { group: String },
     /// Move a group in a topic
     Reset {
@@ -59,10 +59,10 @@ async fn list(at: &Where, admin: &Admin) -> Outcome {
     let topics = admin.topics().await.map_err(failed)?;
     let mut rows = Vec::new();
     for group in topics.iter().filter_map(|topic| topic.strip_prefix("%RETRY%")) {
-        let places = admin.places(group, None).await.unwrap_or_default();
+        let places = admin.places(group, None).await.map_err(failed)?;
         let lag: i64 = places.values().map(client::Place::lag).sum();
         let members = admin.members(group).await.map_err(failed)?.len();
-        rows.push([group.to_owned(), members.to_string(), lag.to_string()]);
+        rows.push([group.into(), members.into(), lag.into()]);
     }
     at.show(["group", "members", "lag"], &rows)
 }
@@ -75,7 +75,14 @@ async fn describe(at: &Where, admin: &Admin, group: &str) -> Outcome {
     }
     let rows: Vec<_> = members
         .into_iter()
-        .map(|member| [member.client_id, member.client_addr, member.language, member.version.to_string()])
+        .map(|member| {
+            [
+                member.client_id.into(),
+                member.client_addr.into(),
+                member.language.into(),
+                member.version.into(),
+            ]
+        })
         .collect();
     at.show(["client", "address", "language", "version"], &rows)
 }
@@ -85,10 +92,10 @@ async fn lag(at: &Where, admin: &Admin, group: &str, topic: Option<&str>) -> Out
     let rows: Vec<_> = places
         .into_iter()
         .map(|(queue, place)| {
-            let numbers = [queue.id.into(), place.broker_offset, place.consumer_offset, place.lag()];
-            let [id, max, at_offset, lag] = numbers.map(|number: i64| number.to_string());
-            let last = if at.json { place.last_timestamp.to_string() } else { time(place.last_timestamp) };
-            [queue.topic, queue.broker, id, max, at_offset, lag, last]
+            let last = at.time(place.last_timestamp);
+            let (max, lag) = (place.broker_offset.into(), place.lag().into());
+            let consumed = place.consumer_offset.into();
+            [queue.topic.into(), queue.broker.into(), queue.id.into(), max, consumed, lag, last]
         })
         .collect();
     at.show(["topic", "broker", "queue", "max", "consumed", "lag", "last consumed"], &rows)
@@ -99,7 +106,7 @@ async fn reset(at: &Where, admin: &Admin, group: &str, topic: &str, to: &str) ->
     let moved = admin.reset(group, topic, time).await.map_err(failed)?;
     let rows: Vec<_> = moved
         .into_iter()
-        .map(|(queue, offset)| [queue.topic, queue.broker, queue.id.to_string(), offset.to_string()])
+        .map(|(queue, offset)| [queue.topic.into(), queue.broker.into(), queue.id.into(), offset.into()])
         .collect();
     at.show(["topic", "broker", "queue", "offset"], &rows)
 }

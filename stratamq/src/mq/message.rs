@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use client::{Client, Message, PullConsumer, Queue, Received, SendStatus};
+use client::{Admin, Client, Message, PullConsumer, Queue, Received, SendStatus};
+use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use super::{Arguments, Where, failed, time};
@@ -102,12 +103,12 @@ async fn send(at: &Where, client: &Client, given: Send) -> Outcome {
     let status = if sent.status == SendStatus::Ok { "stored" } else { "unconfirmed" };
     let queue = &sent.queue;
     let row = [
-        status.to_owned(),
-        queue.broker.clone(),
-        queue.id.to_string(),
-        sent.offset.to_string(),
-        sent.message_id,
-        sent.offset_id,
+        status.into(),
+        queue.broker.as_str().into(),
+        queue.id.into(),
+        sent.offset.into(),
+        sent.message_id.into(),
+        sent.offset_id.into(),
     ];
     at.show(["status", "broker", "queue", "offset", "message id", "offset id"], &[row])
 }
@@ -138,7 +139,7 @@ async fn peek(at: &Where, client: &Client, wanted: Peek) -> Outcome {
     }
     oldest.sort_by_key(|message| message.store_time);
     for message in oldest.iter().take(count) {
-        if !show(at, message) {
+        if !show(at, message, &[]) {
             break;
         }
     }
@@ -183,7 +184,7 @@ async fn tail(at: &Where, client: &Client, topic: &str, follow: bool, last: i64,
     }
     drop(found);
     while let Some(message) = messages.recv().await {
-        if !show(at, &message.map_err(failed)?) {
+        if !show(at, &message.map_err(failed)?, &[]) {
             return Ok(());
         }
     }
@@ -214,13 +215,13 @@ async fn follow_queue(
     Ok(())
 }
 
-/// False if nobody reads any more.
-fn show(at: &Where, message: &Received) -> bool {
+/// Machines are told everything in one line, with what else is known. False if nobody reads any more.
+fn show(at: &Where, message: &Received, also: &[(&str, Value)]) -> bool {
     let body = String::from_utf8_lossy(&message.body);
     if at.json {
-        let properties: serde_json::Map<String, serde_json::Value> =
+        let properties: Map<String, Value> =
             message.properties().map(|(name, value)| (name.to_owned(), value.into())).collect();
-        let line = serde_json::json!({
+        let mut line = json!({
             "topic": message.topic,
             "broker": message.queue.broker,
             "queue": message.queue.id,
@@ -234,6 +235,7 @@ fn show(at: &Where, message: &Received) -> bool {
             "properties": properties,
             "body": body,
         });
+        also.iter().for_each(|(name, value)| line[*name] = value.clone());
         return say!("{line}");
     }
     let queue = &message.queue;
@@ -256,28 +258,31 @@ async fn find(at: &Where, client: &Client, what: &str, topic: Option<&str>) -> O
         return Err(Error::Failed(format!("no message has the key '{what}'")));
     }
     for message in &messages {
-        show(at, message);
+        let groups = consumed(&admin, message).await?;
         if at.json {
+            let group = |(group, consumed)| json!({ "group": group, "consumed": consumed });
+            show(at, message, &[("groups", groups.into_iter().map(group).collect())]);
             continue;
         }
+        show(at, message, &[]);
         for (name, value) in message.properties() {
             say!("    {name}: {value}");
         }
         say!("    id {} at {}", message.message_id, message.offset_id);
-        for group in admin.groups(&message.topic).await.map_err(failed)? {
-            let places = admin.places(&group, Some(&message.topic)).await.map_err(failed)?;
-            // An id alone does not tell the broker's name.
-            let of_queue = |queue: &Queue| {
-                queue.id == message.queue.id
-                    && (message.queue.broker.is_empty() || queue.broker == message.queue.broker)
-            };
-            let place = places.iter().find(|(queue, _)| of_queue(queue)).map(|(_, place)| place);
-            let said = match place {
-                Some(place) if place.consumer_offset > message.offset => "has consumed it",
-                _ => "has not consumed it",
-            };
-            say!("    {group} {said}");
+        for (group, consumed) in groups {
+            say!("    {group} {}", if consumed { "has consumed it" } else { "has not consumed it" });
         }
     }
     Ok(())
+}
+
+/// The groups that consume the message's topic, and whether each is past it.
+async fn consumed(admin: &Admin, message: &Received) -> Outcome<Vec<(String, bool)>> {
+    let mut all = Vec::new();
+    for group in admin.groups(&message.topic).await.map_err(failed)? {
+        let places = admin.places(&group, Some(&message.topic)).await.map_err(failed)?;
+        let past = places.get(&message.queue).is_some_and(|place| place.consumer_offset > message.offset);
+        all.push((group, past));
+    }
+    Ok(all)
 }

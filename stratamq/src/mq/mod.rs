@@ -10,6 +10,7 @@ mod vbs;
 
 use clap::{Args, Subcommand};
 use client::Client;
+use serde_json::Value;
 
 use crate::error::{Error, Outcome};
 use crate::output::say;
@@ -44,27 +45,49 @@ impl Where {
     }
 
     /// Prints rows as a table, or as one JSON object a row.
-    fn show<const N: usize>(&self, head: [&str; N], rows: &[[String; N]]) -> Outcome {
+    fn show<const N: usize>(&self, head: [&str; N], rows: &[[Value; N]]) -> Outcome {
+        self.show_with(head, rows, &[])
+    }
+
+    /// As [`Where::show`]; machines are told in each row what people read below the table.
+    fn show_with<const N: usize>(
+        &self,
+        head: [&str; N],
+        rows: &[[Value; N]],
+        also: &[(&str, Value)],
+    ) -> Outcome {
         if !self.json {
-            crate::table::print(head, rows);
+            let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(text)).collect();
+            crate::table::print(head, &rows);
             return Ok(());
         }
         for row in rows {
-            let cells = head.iter().zip(row).map(|(name, cell)| {
-                let value =
-                    cell.parse::<i64>().map_or_else(|_| cell.as_str().into(), serde_json::Value::from);
-                (name.replace(' ', "_"), value)
-            });
-            let line = serde_json::Value::Object(cells.collect());
+            let cells = head.iter().zip(row).map(|(name, cell)| (name.replace(' ', "_"), cell.clone()));
+            let also = also.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+            let line = Value::Object(cells.chain(also).collect());
             say!("{line}");
         }
         Ok(())
+    }
+
+    /// Ms since 1970: for people as they read them.
+    fn time(&self, ms: i64) -> Value {
+        if self.json { ms.into() } else { time(ms).into() }
     }
 
     fn tell(&self, what: &str) {
         if !self.json {
             say!("{what}");
         }
+    }
+}
+
+/// A cell of a table.
+fn text(cell: &Value) -> String {
+    match cell {
+        Value::Null => "–".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -1,11 +1,15 @@
 //! `stratamq topic`
 
-use clap::Subcommand;
-use client::{Admin, TopicSettings};
+use broker::state::topic::{MAX_QUEUES, REPLY_SUFFIX, is_system};
+use clap::{Subcommand, ValueEnum, value_parser};
+use client::{Admin, Durability, TopicSettings};
 use protocol::body::route::{PERM_READ, PERM_WRITE};
 
-use super::{Arguments, Where, failed, time};
+use super::{Arguments, Where, failed};
 use crate::error::{Error, Outcome};
+
+/// Brokers refuse more.
+const MOST_QUEUES: i64 = MAX_QUEUES as i64;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -21,14 +25,23 @@ pub enum Command {
     Create {
         topic: String,
         /// Queues on each broker
-        #[arg(long, value_name = "N", default_value_t = 8)]
+        #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(i32).range(1..=MOST_QUEUES))]
         queues: i32,
         /// What may be done with it: rw, r or w
         #[arg(long, value_name = "PERM", default_value = "rw")]
         perm: String,
+        /// When senders are answered: sync (the message is on enough disks) or async (it is on its way there)
+        #[arg(long)]
+        durability: Option<Answered>,
     },
     /// Delete a topic and its messages
     Delete { topic: String },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Answered {
+    Sync,
+    Async,
 }
 
 pub async fn run(Arguments { at, command }: Arguments<Command>) -> Outcome {
@@ -36,12 +49,13 @@ pub async fn run(Arguments { at, command }: Arguments<Command>) -> Outcome {
     match command {
         Command::List { all } => list(&at, &admin, all).await,
         Command::Describe { topic } => describe(&at, &admin, &topic).await,
-        Command::Create { topic, queues, perm } => {
+        Command::Create { topic, queues, perm, durability } => {
             let perm = permission(&perm)?;
-            if !(1..=65_535).contains(&queues) {
-                return Err(Error::Usage("--queues: from 1 to 65535".into()));
-            }
-            let settings = TopicSettings { read_queues: queues, write_queues: queues, perm };
+            let durability = durability.map(|answered| match answered {
+                Answered::Sync => Durability::Sync,
+                Answered::Async => Durability::Async,
+            });
+            let settings = TopicSettings { read_queues: queues, write_queues: queues, perm, durability };
             admin.create_topic(&topic, &settings).await.map_err(failed)?;
             at.tell(&format!("topic {topic} has {queues} queues on each broker"));
             Ok(())
@@ -65,48 +79,33 @@ fn permission(text: &str) -> Outcome<i32> {
 
 async fn list(at: &Where, admin: &Admin, all: bool) -> Outcome {
     let topics = admin.topics().await.map_err(failed)?;
-    let brokers: Vec<String> = admin.masters().await.map_err(failed)?.into_keys().collect();
+    let cluster = admin.cluster().await.map_err(failed)?;
+    // There is a topic of the name of each cluster, with and without the suffix, and of each broker.
+    let named = |topic: &str| {
+        let of = topic.strip_suffix(REPLY_SUFFIX).unwrap_or(topic);
+        cluster.broker_addr_table.contains_key(topic) || cluster.cluster_addr_table.contains_key(of)
+    };
     let system = |topic: &str| {
-        topic.starts_with('%')
-            || topic.starts_with("RMQ_SYS_")
-            || topic.starts_with("rmq_sys_")
-            || brokers.iter().any(|broker| topic.starts_with(broker.as_str()))
-            || [
-                "TBW102",
-                "TRANS_CHECK_MAX_TIME_TOPIC",
-                "SELF_TEST_TOPIC",
-                "OFFSET_MOVED_EVENT",
-                "BenchmarkTest",
-                "SCHEDULE_TOPIC_XXXX",
-            ]
-            .contains(&topic)
+        topic.starts_with('%') || topic.starts_with("RMQ_SYS_") || is_system(topic) || named(topic)
     };
     let topics = topics.into_iter().filter(|topic| all || !system(topic));
-    let rows: Vec<_> = topics.map(|topic| [topic]).collect();
+    let rows: Vec<_> = topics.map(|topic| [topic.into()]).collect();
     at.show(["topic"], &rows)
 }
 
 async fn describe(at: &Where, admin: &Admin, topic: &str) -> Outcome {
     let extents = admin.extents(topic).await.map_err(failed)?;
+    let groups = admin.groups(topic).await.map_err(failed)?;
     let rows: Vec<_> = extents
         .into_iter()
         .map(|(queue, extent)| {
-            let messages = extent.max_offset - extent.min_offset;
-            let last = if at.json {
-                extent.last_update_timestamp.to_string()
-            } else {
-                time(extent.last_update_timestamp)
-            };
-            let numbers = [queue.id.into(), extent.min_offset, extent.max_offset, messages];
-            let [id, min, max, messages] = numbers.map(|number: i64| number.to_string());
-            [queue.broker, id, min, max, messages, last]
+            let (min, max) = (extent.min_offset, extent.max_offset);
+            let last = at.time(extent.last_update_timestamp);
+            [queue.broker.into(), queue.id.into(), min.into(), max.into(), (max - min).into(), last]
         })
         .collect();
-    at.show(["broker", "queue", "min", "max", "messages", "last"], &rows)?;
-    let groups = admin.groups(topic).await.map_err(failed)?;
-    if !at.json {
-        let who = if groups.is_empty() { "nobody".to_owned() } else { groups.join(", ") };
-        at.tell(&format!("\nconsumed by {who}"));
-    }
+    let who = if groups.is_empty() { "nobody".to_owned() } else { groups.join(", ") };
+    at.show_with(["broker", "queue", "min", "max", "messages", "last"], &rows, &[("groups", groups.into())])?;
+    at.tell(&format!("\nconsumed by {who}"));
     Ok(())
 }

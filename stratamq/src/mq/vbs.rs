@@ -84,10 +84,7 @@ pub async fn list(at: &Where, uri: &MetadataUri) -> Outcome {
         if name.ends_with("-checkpoint") {
             continue;
         }
-        let (owner, epoch) = match &vb.owner {
-            Some(owner) => (owner.name.clone(), owner.epoch.to_string()),
-            None => ("nobody".to_owned(), "–".to_owned()),
-        };
+        let process = vb.owner.as_ref().map_or("nobody", |owner| owner.name.as_str());
         let clock = vb.owner.as_ref().and_then(|owner| clocks.get(&format!("broker-{}", owner.name)));
         let open = vb.links.last_key_value().map(|(_, link)| link.ledger);
         let ensemble = match open {
@@ -95,15 +92,16 @@ pub async fn list(at: &Where, uri: &MetadataUri) -> Outcome {
             None => None,
         };
         let to_repair = vb.links.values().filter(|link| damaged.contains(&link.ledger)).count();
+        let clock = clock.map(|clock| if clock.doubt.is_empty() { "ok" } else { &clock.doubt });
         rows.push([
-            name,
-            owner,
-            epoch,
-            vb.links.len().to_string(),
-            open.map_or_else(|| "–".to_owned(), |ledger| ledger.to_string()),
-            ensemble.unwrap_or_else(|| "–".to_owned()),
-            to_repair.to_string(),
-            clock.map_or("–", |clock| if clock.doubt.is_empty() { "ok" } else { &clock.doubt }).to_owned(),
+            name.into(),
+            process.into(),
+            vb.owner.as_ref().map(|owner| owner.epoch).into(),
+            vb.links.len().into(),
+            open.map(|ledger| ledger.0).into(),
+            ensemble.into(),
+            to_repair.into(),
+            clock.into(),
         ]);
     }
     at.show(["vb", "process", "epoch", "links", "open ledger", "bookies", "to repair", "clock"], &rows)
