@@ -60,19 +60,19 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Bookie(flags) => flags.resolve().and_then(|resolved| {
             let settings = resolved.checked()?;
-            serve(&settings.log.clone(), settings.log_format, role::bookie::run(settings))
+            serve(settings.log.clone(), settings.log_format, role::bookie::run(settings))
         }),
         Command::Namesrv(flags) => flags.resolve().and_then(|resolved| {
             let settings = resolved.checked()?;
-            serve(&settings.log.clone(), settings.log_format, role::namesrv::run(settings))
+            serve(settings.log.clone(), settings.log_format, role::namesrv::run(settings))
         }),
         Command::Broker(flags) => flags.resolve().and_then(|resolved| {
             let settings = resolved.checked()?;
-            serve(&settings.log.clone(), settings.log_format, role::broker::run(settings))
+            serve(settings.log.clone(), settings.log_format, role::broker::run(settings))
         }),
         Command::Standalone(flags) => flags.resolve().and_then(|resolved| {
             let settings = resolved.checked()?;
-            serve(&settings.log.clone(), settings.log_format, role::standalone::run(settings))
+            serve(settings.log.clone(), settings.log_format, role::standalone::run(settings))
         }),
         Command::Autorecovery(arguments) => logs::start("info", arguments.log_format)
             .and_then(|()| on_threads(role::autorecovery::run(arguments))),
@@ -96,8 +96,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(log: &str, format: config::LogFormat, role: impl Future<Output = Outcome>) -> Outcome {
-    logs::start(log, format)?;
+fn serve(log: config::LogFilter, format: config::LogFormat, role: impl Future<Output = Outcome>) -> Outcome {
+    logs::start(log.as_str(), format)?;
     on_threads(role)
 }
 

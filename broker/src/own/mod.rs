@@ -48,6 +48,8 @@ use crate::vb::clock::Clock;
 use crate::vb::{Limits, VbSettings};
 use ledger::log::LogName;
 
+/// Virtual brokers listen on ports that are so far apart.
+pub const PORTS_APART: u32 = 10;
 /// Metadata is looked at again after this long, whatever watches said.
 const LOOK: Duration = Duration::from_secs(1);
 /// Who has not seen metadata for so long cannot take anything over.
@@ -92,7 +94,7 @@ impl Settings {
         if self.base_port == 0 {
             return 0;
         }
-        u16::try_from(u32::from(self.base_port) + 10 * vb).unwrap_or(u16::MAX)
+        u16::try_from(u32::from(self.base_port) + PORTS_APART * vb).unwrap_or(u16::MAX)
     }
 
     fn vb(&self, vb: u32, port: u16) -> Result<VbSettings, Error> {

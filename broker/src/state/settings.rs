@@ -31,7 +31,10 @@ macro_rules! settings {
                 Ok(())
             }
 
-            /// Every key and its value.
+            /// Every key, and what it is for.
+            pub const ABOUT: &[(&'static str, &'static str)] = &[$(($key, concat!($($doc, "\n"),+)),)+];
+
+            /// Every key and its value, in the same order.
             pub fn list(&self) -> Vec<(&'static str, String)> {
                 vec![$(($key, self.$field.show()),)+]
             }
@@ -48,15 +51,16 @@ settings! {
     default_queues: u16 = 8 => "defaultTopicQueueNums",
     /// What clients may do with this virtual broker: 4 read, 2 write. Without 2, routes send no new messages here.
     permission: u8 = 6 => "brokerPermission",
-    /// When a sender is answered, unless its topic's attribute `durability` (`sync`, `async`) says otherwise.
+    /// When a sender is answered, unless its topic's attribute `durability` (`sync`, `async`) says otherwise: SYNC_FLUSH,
+    /// when the message is on enough disks, or ASYNC_FLUSH, when it is on its way there.
     flush: Flush = Flush::Sync => "flushDiskType",
-    /// The largest body of a message or batch.
+    /// The largest body of a message or batch, in bytes.
     max_message: usize = 4 << 20 => "maxMessageSize",
     /// What a client may want to wait until a message is delivered, level by level.
     delay_levels: DelayLevels = DelayLevels::default() => "messageDelayLevel",
-    /// How long a half message is left alone before its producer is asked.
+    /// How long a half message is left alone before its producer is asked, in ms.
     transaction_timeout: Millis = Millis(6_000) => "transactionTimeOut",
-    /// How long between two questions to a producer.
+    /// How long between two questions to a producer, in ms.
     transaction_interval: Millis = Millis(30_000) => "transactionCheckInterval",
     /// How often a producer is asked before a half message is given up.
     transaction_checks: u16 = 15 => "transactionCheckMax",
@@ -70,7 +74,7 @@ settings! {
     pull_bytes: usize = 256 << 10 => "maxTransferBytesOnMessageInMemory",
     /// Whether members of a group are told of changes at once.
     notify_members: bool = true => "notifyConsumerIdsChangedEnable",
-    /// The longest that committed offsets wait to be appended together.
+    /// The longest that committed offsets wait to be appended together, in ms.
     offset_delay: Millis = Millis(100) => "offsetCommitDelayMillis",
     /// Hours that messages are kept.
     retention_hours: u32 = 72 => "fileReservedTime",

@@ -1,7 +1,7 @@
 //! The settings of a bookie.
 
 use super::key::settings;
-use super::value::{Address, Folders, LogFormat, MetadataUri, OnLost, Rate, Size, Span};
+use super::value::{Address, Folders, LogFilter, LogFormat, MetadataUri, OnLost, Rate, Size, Span};
 
 settings! {
     /// What `stratamq bookie` runs with.
@@ -52,7 +52,7 @@ settings! {
         /// How fast this bookie copies ledgers that have lost one.
         repair_rate: Rate = "32MB/s", from "64KB/s" to "10GB/s";
         /// Which log lines are written: error, warn, info, debug, trace, or a list such as info,net=debug.
-        log: String = "info";
+        log: LogFilter = "info";
         /// How they are written: text for people, json for machines.
         log_format: LogFormat = "text";
     }

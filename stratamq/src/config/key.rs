@@ -15,13 +15,15 @@ pub trait Settings: Default {
     /// What `stratamq` is called with.
     const ROLE: &'static str;
     const KEYS: &'static [Key];
+    /// Keys that another crate declares, those under RocketMQ's names, and what each is for.
+    const OTHERS: &'static [(&'static str, &'static str)];
 
     /// Sets a key of [`Settings::KEYS`] or of [`Settings::others`] from text; the error says what would be right.
     fn set(&mut self, name: &str, text: &str) -> Result<(), String>;
 
     fn show(&self, name: &str) -> String;
 
-    /// Keys, with values, that another crate declares: those under RocketMQ's names.
+    /// The values of [`Settings::OTHERS`].
     fn others(&self) -> Vec<(&'static str, String)>;
 
     /// What is wrong with the values together, one line each.
@@ -80,6 +82,8 @@ macro_rules! settings {
                 example: settings!(@example $($example)?),
             },)+];
 
+            const OTHERS: &'static [(&'static str, &'static str)] = settings!(@others $($other_type)?);
+
             fn set(&mut self, name: &str, text: &str) -> Result<(), String> {
                 match name {
                     $(stringify!($field) => {
@@ -113,6 +117,8 @@ macro_rules! settings {
             }
         }
     };
+    (@others) => { &[] };
+    (@others $type:ty) => { <$type>::ABOUT };
     (@range) => { None };
     (@range $least:literal, $most:literal) => { Some(($least, $most)) };
     (@example) => { "" };

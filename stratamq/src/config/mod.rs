@@ -18,7 +18,9 @@ pub use broker::{BrokerSettings, Rocketmq};
 pub use key::Settings;
 pub use namesrv::NamesrvSettings;
 pub use standalone::StandaloneSettings;
-pub use value::{Address, Advertise, Copies, LogFormat, MetadataUri, OnLost, Rate, Size, Span};
+pub use value::{
+    Address, Advertise, Copies, Ip, LogFilter, LogFormat, MetadataUri, OnLost, Rate, Size, Span,
+};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +59,17 @@ pub struct Sources {
 /// Variables that scripts and Kubernetes set for their own ends.
 fn is_foreign(variable: &str) -> bool {
     variable == "STRATAMQ_TARGET" || variable.contains("_SERVICE_") || variable.contains("_PORT")
+}
+
+/// Variables by which tools are told where a cluster is: keys of the roles that go there, too, and of no other. What
+/// standalone has under `namesrv` is where it listens.
+fn is_for_tools<S: Settings>(origin: &Origin) -> bool {
+    let Origin::Environment(variable) = origin else { return false };
+    match variable.as_str() {
+        "STRATAMQ_METADATA" => !matches!(S::ROLE, "bookie" | "broker"),
+        "STRATAMQ_NAMESRV" => S::ROLE != "broker",
+        _ => false,
+    }
 }
 
 impl Sources {
@@ -109,6 +122,9 @@ impl Sources {
         let mut wrong = self.wrong;
         let known = known::<S>();
         for (name, text, origin) in self.said {
+            if is_for_tools::<S>(&origin) {
+                continue;
+            }
             // The environment has no small letters.
             match known.iter().find(|known| name == **known || name == known.to_lowercase()) {
                 None => wrong.push(format!("{origin}: unknown key '{name}'{}", hint(&known, &name))),
@@ -158,7 +174,7 @@ fn text_of(value: &toml::Value) -> Option<String> {
 
 fn known<S: Settings>() -> Vec<&'static str> {
     let own = S::KEYS.iter().map(|key| key.name);
-    own.chain(S::default().others().into_iter().map(|(name, _)| name)).collect()
+    own.chain(S::OTHERS.iter().map(|(name, _)| *name)).collect()
 }
 
 fn hint(known: &[&str], name: &str) -> String {
@@ -196,9 +212,7 @@ pub fn template<S: Settings>() -> String {
     let mut text: String = head.lines().map(|line| format!("{}\n", format!("# {line}").trim_end())).collect();
     for key in S::KEYS {
         text.push('\n');
-        for line in key.about.lines() {
-            text.push_str(&format!("# {}\n", line.trim()));
-        }
+        comment(&mut text, key.about);
         if let Some((least, most)) = key.range {
             text.push_str(&format!("# From {least} to {most}.\n"));
         }
@@ -209,8 +223,16 @@ pub fn template<S: Settings>() -> String {
     if !others.is_empty() {
         text.push_str(OTHERS);
     }
-    others.iter().for_each(|(name, value)| text.push_str(&format!("#{name} = {value:?}\n")));
+    for ((name, value), (_, about)) in others.iter().zip(S::OTHERS) {
+        text.push('\n');
+        comment(&mut text, about);
+        text.push_str(&format!("#{name} = {value:?}\n"));
+    }
     text
+}
+
+fn comment(text: &mut String, about: &str) {
+    about.lines().for_each(|line| text.push_str(&format!("# {}\n", line.trim())));
 }
 
 const HEAD: &str = "The configuration of a ROLE: every key, with its default. A line that begins with '#key' shows a\n\
@@ -220,7 +242,7 @@ const HEAD: &str = "The configuration of a ROLE: every key, with its default. A 
     holds, `stratamq config show` what it comes to. KB, MB and GB are powers of 1,024.";
 
 const OTHERS: &str = "
-# Under the names that RocketMQ's users know. These are defaults: what `mqadmin updateBrokerConfig` has changed
+# The rest is under the names that RocketMQ's users know. These are defaults: what `mqadmin updateBrokerConfig` has changed
 # is in a virtual broker's log and counts more.
 ";
 
@@ -296,6 +318,22 @@ mod tests {
         sources
             .environment(variables.map(|name| (name.to_string(), "tcp://10.0.0.1".to_string())).into_iter());
         assert!(sources.said.is_empty());
+    }
+
+    #[test]
+    fn variables_of_the_tools_are_keys_only_where_they_mean_the_same() {
+        fn heard<S: Settings>() -> [String; 2] {
+            let mut sources = Sources::default();
+            let variables = [("STRATAMQ_NAMESRV", "mq:1"), ("STRATAMQ_METADATA", "etcd://h:1/s")];
+            sources.environment(variables.map(|(name, value)| (name.into(), value.into())).into_iter());
+            let settings = sources.resolve::<S>().map(|resolved| resolved.settings);
+            ["namesrv", "metadata"]
+                .map(|key| settings.as_ref().map_or_else(ToString::to_string, |s| s.show(key)))
+        }
+        assert_eq!(heard::<BrokerSettings>(), ["mq:1", "etcd://h:1/s"]);
+        assert_eq!(heard::<BookieSettings>(), ["", "etcd://h:1/s"]);
+        assert_eq!(heard::<NamesrvSettings>(), ["", ""]);
+        assert_eq!(heard::<StandaloneSettings>(), ["127.0.0.1:9876", ""]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The settings of a name server.
 
 use super::key::settings;
-use super::value::{Address, Addresses, Folders, LogFormat};
+use super::value::{Address, Addresses, Folders, LogFilter, LogFormat};
 
 settings! {
     /// What `stratamq namesrv` runs with.
@@ -17,7 +17,7 @@ settings! {
         /// then name a host.
         nsaddr: Addresses, shown "namesrv-1.example.org:9876;namesrv-2.example.org:9876";
         /// Which log lines are written: error, warn, info, debug, trace, or a list such as info,net=debug.
-        log: String = "info";
+        log: LogFilter = "info";
         /// How they are written: text for people, json for machines.
         log_format: LogFormat = "text";
     }

@@ -3,14 +3,14 @@
 use super::bookie::{NO_DATA, too_much_kept};
 use super::broker::{Rocketmq, undialled};
 use super::key::settings;
-use super::value::{Address, Advertise, Folders, LogFormat, Size};
+use super::value::{Address, Advertise, Folders, Ip, LogFilter, LogFormat, Size};
 
 settings! {
     /// What `stratamq standalone` runs with.
     StandaloneSettings for "standalone" {
         /// The folder that keeps everything. Required.
         data: Folders, shown "/var/lib/stratamq";
-        /// Where the name server serves.
+        /// Where the name server serves. STRATAMQ_NAMESRV, by which tools know where one is, does not change it.
         namesrv: Address = "127.0.0.1:9876";
         /// Where the broker serves; also on the port two below, which old clients and the dashboard use.
         broker: Address = "127.0.0.1:10911";
@@ -18,7 +18,7 @@ settings! {
         /// Without it, the host of `broker`, which must then be one that clients can dial.
         advertise: Advertise, shown "mq.example.org,10.0.0.0/8=10.1.2.3";
         /// The address that goes into message ids, as an IP. Without it, what `advertise` resolves to at the start.
-        store_host: String, shown "10.1.2.3";
+        store_host: Ip, shown "10.1.2.3";
         /// The name of the cluster, as RocketMQ's clients and tools see it.
         cluster: String = "DefaultCluster";
         /// Memory of the broker for what grows with load.
@@ -34,13 +34,22 @@ settings! {
         /// The address of /rocketmq/nsaddr, /metrics, /health and /ready. Without it, none of them is served.
         http: Address, shown "127.0.0.1:9877";
         /// Which log lines are written: error, warn, info, debug, trace, or a list such as info,net=debug.
-        log: String = "warn";
+        log: LogFilter = "warn";
         /// How they are written: text for people, json for machines.
         log_format: LogFormat = "text";
     } and rocketmq: Rocketmq
 }
 
 impl StandaloneSettings {
+    /// What `/rocketmq/nsaddr` says: clients that can dial the broker's host can dial the name server there.
+    pub fn told(&self) -> String {
+        if !self.namesrv.is_wildcard() {
+            return self.namesrv.to_string();
+        }
+        let host = self.advertise.host.as_deref().unwrap_or(self.broker.host());
+        format!("{host}:{}", self.namesrv.port())
+    }
+
     fn together(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         match self.data.0.len() {
@@ -53,5 +62,21 @@ impl StandaloneSettings {
         wrong.extend(undialled(&self.broker, &self.advertise));
         wrong.extend(too_much_kept(self.reserve, self.segment_size));
         wrong
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    #[test]
+    fn clients_are_told_of_a_name_server_that_they_can_dial() {
+        let mut settings = StandaloneSettings::default();
+        assert_eq!(settings.told(), "127.0.0.1:9876");
+        assert_eq!(settings.set("namesrv", "0.0.0.0:9000"), Ok(()));
+        assert_eq!(settings.told(), "127.0.0.1:9000");
+        assert_eq!(settings.set("advertise", "mq.example.org,10.0.0.0/8=10.1.2.3"), Ok(()));
+        assert_eq!(settings.told(), "mq.example.org:9000");
     }
 }

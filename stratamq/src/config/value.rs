@@ -1,10 +1,12 @@
 //! How values are written.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use protocol::body::advertise::Rules;
+use tracing_subscriber::EnvFilter;
 
 use super::key::Value;
 
@@ -119,8 +121,9 @@ impl Address {
         self.0.rsplit_once(':').map_or("", |(host, _)| host)
     }
 
-    pub fn port(&self) -> &str {
-        self.0.rsplit_once(':').map_or("", |(_, port)| port)
+    /// 0, which is any, where there is no address.
+    pub fn port(&self) -> u16 {
+        self.0.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default()
     }
 
     /// What to say to somebody who left the address `key` empty.
@@ -207,6 +210,50 @@ impl fmt::Display for Advertise {
         let rules = self.rules.to_string();
         let parts = [self.host.as_deref().unwrap_or_default(), &rules];
         f.write_str(&parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(","))
+    }
+}
+
+/// An IP address; empty where there is another way to one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
+pub struct Ip(pub Option<IpAddr>);
+
+impl Value for Ip {
+    fn read(text: &str) -> Result<Ip, String> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(Ip::default());
+        }
+        text.parse().map(|ip| Ip(Some(ip))).map_err(|_| "must be an IP address such as 10.1.2.3".into())
+    }
+}
+
+impl fmt::Display for Ip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|ip| ip.fmt(f))
+    }
+}
+
+/// Which log lines are written: a level, or `target=level, …`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd)]
+pub struct LogFilter(String);
+
+impl LogFilter {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for LogFilter {
+    fn read(text: &str) -> Result<LogFilter, String> {
+        let text = text.trim();
+        EnvFilter::try_new(text).map_err(|error| format!("{error}; write a level, or target=level, …"))?;
+        Ok(LogFilter(text.into()))
+    }
+}
+
+impl fmt::Display for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

@@ -13,14 +13,14 @@ use net::http::Handler;
 
 use super::process::{Stop, bind, serve_http};
 use crate::cluster::{self, Cluster};
-use crate::config::{Address, Advertise, BrokerSettings, Copies, Rocketmq, Size};
+use crate::config::{Address, Advertise, BrokerSettings, Copies, Ip, Rocketmq, Size};
 use crate::error::{Error, Outcome};
 
 pub async fn run(settings: BrokerSettings) -> Outcome {
     let mut stop = Stop::listen()?;
     let http = bind("http", &settings.http).await?;
     let (store, scope) = cluster::open(&settings.metadata).await?;
-    let reach = Reach::find(&settings.listen, &settings.advertise, &settings.store_host).await?;
+    let reach = Reach::find(&settings.listen, &settings.advertise, settings.store_host).await?;
     let cluster = Cluster::over(&settings.metadata, store, scope, net::client::Settings::default()).await?;
     let own = Settings {
         lease: settings.lease.0,
@@ -32,7 +32,7 @@ pub async fn run(settings: BrokerSettings) -> Outcome {
             reach,
             settings.memory,
             &settings.rocketmq,
-        )?
+        )
     };
     let broker = Arc::new(start(&cluster.client, cluster.directory, own, settings.copies).await?);
     let answering = broker.clone();
@@ -70,13 +70,11 @@ pub struct Reach {
 }
 
 impl Reach {
-    pub async fn find(listen: &Address, advertise: &Advertise, store_host: &str) -> Outcome<Reach> {
+    pub async fn find(listen: &Address, advertise: &Advertise, store_host: Ip) -> Outcome<Reach> {
         let host = advertise.host.clone().unwrap_or_else(|| listen.host().to_string());
-        let store_host = match store_host {
-            "" => resolve(&host).await?,
-            text => text
-                .parse()
-                .map_err(|_| Error::Usage(format!("store_host = '{text}' is not an IP address")))?,
+        let store_host = match store_host.0 {
+            Some(ip) => ip,
+            None => resolve(&host).await?,
         };
         Ok(Reach { advertise: advertise.clone(), host, store_host })
     }
@@ -103,20 +101,12 @@ pub fn described(
     reach: Reach,
     memory: Size,
     rocketmq: &Rocketmq,
-) -> Outcome<Settings> {
-    let base_port: u16 = listen.port().parse().map_err(|_| Error::Usage(format!("listen = '{listen}'")))?;
-    let last = u64::from(base_port) + 10 * (vbs - 1);
-    if last > u64::from(u16::MAX) {
-        return Err(Error::Usage(format!(
-            "listen = '{listen}': virtual broker {} would be on port {last}",
-            vbs - 1
-        )));
-    }
-    Ok(Settings {
+) -> Settings {
+    Settings {
         cluster: cluster.into(),
         vbs: vbs as u32,
         host: listen.host().to_string(),
-        base_port,
+        base_port: listen.port(),
         advertise: reach.host,
         rules: reach.advertise.rules,
         store_host: reach.store_host,
@@ -129,7 +119,7 @@ pub fn described(
             ..net::remoting::Settings::default()
         },
         machine: machine(),
-    })
+    }
 }
 
 /// This machine, or container, for as long as it runs.
@@ -156,25 +146,20 @@ mod tests {
     use super::*;
     use crate::config::Settings as _;
 
-    async fn own(listen: &str, advertise: &str, vbs: u64) -> Outcome<Settings> {
+    async fn own(listen: &str, advertise: &str) -> Outcome<Settings> {
         let mut from = BrokerSettings::default();
         let set = from.set("listen", listen).and(from.set("advertise", advertise));
         assert_eq!(set, Ok(()));
-        let reach = Reach::find(&from.listen, &from.advertise, "").await?;
-        described("C", vbs, &from.listen, reach, from.memory, &from.rocketmq)
+        let reach = Reach::find(&from.listen, &from.advertise, from.store_host).await?;
+        Ok(described("C", from.vbs, &from.listen, reach, from.memory, &from.rocketmq))
     }
 
     #[tokio::test]
     async fn the_advertised_host_is_told_and_its_address_is_in_ids() -> Outcome {
-        let told = own("0.0.0.0:10911", "localhost,10.0.0.0/8=inside", 8).await?;
+        let told = own("0.0.0.0:10911", "localhost,10.0.0.0/8=inside").await?;
         assert_eq!((told.advertise.as_str(), told.rules.0.len()), ("localhost", 1));
         assert!(told.store_host.is_loopback());
-        assert_eq!(own("127.0.0.1:10911", "", 8).await?.advertise, "127.0.0.1");
+        assert_eq!(own("127.0.0.1:10911", "").await?.advertise, "127.0.0.1");
         Ok(())
-    }
-
-    #[tokio::test]
-    async fn ports_beyond_the_last_are_refused() {
-        assert!(own("127.0.0.1:65500", "", 8).await.is_err());
     }
 }

@@ -66,7 +66,7 @@ impl Running {
     pub async fn start(settings: &StandaloneSettings) -> Outcome<Running> {
         let listener = bind("namesrv", &settings.namesrv).await?;
         let http = bind("http", &settings.http).await?;
-        let reach = Reach::find(&settings.broker, &settings.advertise, &settings.store_host).await?;
+        let reach = Reach::find(&settings.broker, &settings.advertise, settings.store_host).await?;
         let data = folder(settings)?;
 
         let (store, scope) = open_metadata(&data.join("metadata")).await?;
@@ -74,11 +74,11 @@ impl Running {
         let bookie = start_bookie(settings, &data.join("bookie"), ledgers.clone()).await?;
         let local = Arc::new(Local::default());
         local.insert(bookie.id().clone(), bookie.clone());
-        let told = settings.namesrv.to_string();
-        let namesrv = namesrv::Running::start(listener, Some(&data.join("namesrv")), told).await?;
+        let kept = data.join("namesrv");
+        let namesrv = namesrv::Running::start(listener, Some(&kept), settings.told()).await?;
         let own = Settings {
             namesrvs: vec![namesrv.address().to_string()],
-            ..described(&settings.cluster, 1, &settings.broker, reach, settings.memory, &settings.rocketmq)?
+            ..described(&settings.cluster, 1, &settings.broker, reach, settings.memory, &settings.rocketmq)
         };
         let directory = registry::follow(store.clone(), scope).await;
         let directory = directory.map_err(|error| Error::cannot("list the bookie", error))?;
