@@ -9,8 +9,9 @@ use protocol::message::{self as stored, OffsetId, properties, sys_flag};
 
 use crate::Error;
 
-/// Larger bodies are not unpacked.
-const MAX_UNPACKED: u64 = 64 << 20;
+/// More than this the bodies of one answer are not unpacked to: 32 of 4 MB, the most that a pull is answered with as long
+/// as producers are configured as usual. A thousandth of it is enough to pack zeros.
+const MAX_UNPACKED: u64 = 128 << 20;
 
 /// A queue of a topic. In the order by which all members of a group share queues out.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,16 +136,20 @@ impl Received {
 
     /// Takes apart what a pull answered.
     pub(crate) fn decode(mut body: Bytes, broker: &str) -> Result<Vec<Received>, Error> {
-        let mut all = Vec::new();
+        let (mut all, mut room) = (Vec::new(), MAX_UNPACKED);
         while !body.is_empty() {
             let message =
                 stored::Message::take(&mut body).map_err(|error| Error::Nonsense(error.to_string()))?;
-            all.push(Received::from_stored(message, broker)?);
+            all.push(Received::within(&mut room, message, broker)?);
         }
         Ok(all)
     }
 
     pub(crate) fn from_stored(message: stored::Message, broker: &str) -> Result<Received, Error> {
+        Received::within(&mut { MAX_UNPACKED }, message, broker)
+    }
+
+    fn within(room: &mut u64, message: stored::Message, broker: &str) -> Result<Received, Error> {
         let properties = String::from_utf8_lossy(&message.properties).into_owned();
         let offset_id = OffsetId { host: message.store_host, offset: message.physical_offset };
         let message_id = properties::get(&properties, properties::UNIQ_KEY)
@@ -154,7 +159,7 @@ impl Received {
             topic: message.topic,
             queue,
             offset: message.queue_offset,
-            body: unpacked(message.body, message.sys_flag)?,
+            body: unpacked(message.body, message.sys_flag, room)?,
             flag: message.flag,
             message_id,
             offset_id,
@@ -168,17 +173,25 @@ impl Received {
     }
 }
 
-fn unpacked(body: Bytes, flags: i32) -> Result<Bytes, Error> {
+/// The body as it was sent; what it takes of `room` is taken off that.
+fn unpacked(body: Bytes, flags: i32, room: &mut u64) -> Result<Bytes, Error> {
     if flags & sys_flag::COMPRESSED == 0 {
         return Ok(body);
     }
     match flags & sys_flag::COMPRESSION {
         0 | sys_flag::ZLIB => {
             let mut out = Vec::new();
-            let mut unpack = flate2::read::ZlibDecoder::new(&body[..]).take(MAX_UNPACKED);
+            // A byte more, to tell a body that ends there from one that goes on.
+            let mut unpack = flate2::read::ZlibDecoder::new(&body[..]).take(*room + 1);
             unpack
                 .read_to_end(&mut out)
                 .map_err(|error| Error::Nonsense(format!("a body that cannot be unpacked: {error}")))?;
+            *room = room.checked_sub(out.len() as u64).ok_or_else(|| {
+                Error::Nonsense(format!(
+                    "bodies that unpack to more than {} MB in one answer",
+                    MAX_UNPACKED >> 20
+                ))
+            })?;
             Ok(out.into())
         }
         _ => Err(Error::Nonsense(
@@ -190,6 +203,8 @@ fn unpacked(body: Bytes, flags: i32) -> Result<Bytes, Error> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -200,15 +215,83 @@ mod tests {
         assert_eq!(message.get("DELAY"), Some("3"));
     }
 
-    #[test]
-    fn packed_bodies_are_unpacked() {
+    fn packed(body: &[u8]) -> Bytes {
         use std::io::Write;
         let mut pack = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
-        pack.write_all(b"hello hello").unwrap();
-        let packed = Bytes::from(pack.finish().unwrap());
-        assert_eq!(unpacked(packed.clone(), 0x301).unwrap(), "hello hello");
-        assert_eq!(unpacked(packed.clone(), 0).unwrap(), packed);
-        assert!(unpacked(packed, 0x101).is_err());
-        assert!(unpacked(Bytes::from_static(b"x"), 1).is_err());
+        pack.write_all(body).unwrap();
+        pack.finish().unwrap().into()
+    }
+
+    #[test]
+    fn packed_bodies_are_unpacked() {
+        let packed = packed(b"hello hello");
+        let unpacked = |body: &Bytes, flags| unpacked(body.clone(), flags, &mut 100);
+        assert_eq!(unpacked(&packed, 0x301).unwrap(), "hello hello");
+        assert_eq!(unpacked(&packed, 0).unwrap(), packed);
+        assert!(unpacked(&packed, 0x101).is_err());
+        assert!(unpacked(&Bytes::from_static(b"x"), 1).is_err());
+    }
+
+    #[test]
+    fn bodies_that_become_too_large_together_are_refused_and_not_cut() {
+        let zeros = packed(&[0; 1000]);
+        let mut room = 2000;
+        for left in [1000, 0] {
+            assert_eq!(unpacked(zeros.clone(), 1, &mut room).unwrap().len(), 1000);
+            assert_eq!(room, left);
+        }
+        assert!(unpacked(zeros, 1, &mut room).is_err_and(|error| error.to_string().contains("128 MB")));
+    }
+
+    /// As a broker answers it, twice.
+    fn answer() -> Vec<u8> {
+        let body = packed(b"hello hello");
+        let message = stored::Stored {
+            topic: "topic",
+            queue: 3,
+            flag: 7,
+            queue_offset: 42,
+            physical_offset: 1 << 40,
+            sys_flag: 0x301,
+            born_time: 1,
+            born_host: "192.168.1.2:50123".parse().unwrap(),
+            store_time: 2,
+            store_host: "10.0.0.1:10911".parse().unwrap(),
+            reconsume_times: 0,
+            prepared_offset: 0,
+            body: &body,
+            properties: &[b"TAGS\x01a\x02"],
+        };
+        let mut out = bytes::BytesMut::new();
+        message.encode(&mut out);
+        message.encode(&mut out);
+        out.to_vec()
+    }
+
+    #[test]
+    fn an_answer_is_taken_apart() {
+        let all = Received::decode(answer().into(), "b").unwrap();
+        let told: Vec<_> = all.iter().map(|one| (&one.body[..], one.offset, one.tag())).collect();
+        assert_eq!(told, [(&b"hello hello"[..], 42, Some("a")); 2]);
+    }
+
+    proptest! {
+        #[test]
+        fn fuzz_any_answer_is_read_or_refused(bytes: Vec<u8>) {
+            let _ = Received::decode(bytes.into(), "b");
+        }
+
+        #[test]
+        fn fuzz_a_damaged_answer_is_read_or_refused(at: prop::sample::Index, with: u8) {
+            let mut bytes = answer();
+            let at = at.index(bytes.len());
+            bytes[at] = with;
+            let _ = Received::decode(bytes.into(), "b");
+        }
+
+        #[test]
+        fn fuzz_any_body_is_unpacked_or_refused(body: Vec<u8>, flags: i32) {
+            let _ = unpacked(body.into(), flags, &mut 1000);
+        }
     }
 }

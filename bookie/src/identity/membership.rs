@@ -130,6 +130,8 @@ fn parse(key: &str, disks: &[String]) -> Result<Vec<Uuid>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -144,5 +146,20 @@ mod tests {
     fn a_later_version_is_refused_by_key() {
         let later = br#"{"v":2,"incarnation":1,"epoch":1,"disks":[]}"#;
         assert!(Membership::decode("/s/k", later).is_err_and(|error| error.to_string().contains("/s/k")));
+    }
+
+    proptest! {
+        #[test]
+        fn fuzz_a_membership_is_read_or_refused(bytes: Vec<u8>) {
+            let _ = Membership::decode("k", &bytes);
+        }
+
+        #[test]
+        fn fuzz_a_nearly_right_membership_is_read_or_refused(at: prop::sample::Index, with: u8) {
+            let mut bytes = Membership::new(3, 9, &[Uuid::from_u128(1)]).encode().to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] = with;
+            let _ = Membership::decode("k", &bytes).map(|read| parse("k", &read.disks));
+        }
     }
 }

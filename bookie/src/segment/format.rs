@@ -252,6 +252,8 @@ fn head_crc(salt: u64, fixed: &[u8], named: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -316,6 +318,27 @@ mod tests {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(RecordHeader::decode(8, SegmentId(4), &bad), None, "bit {bit}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn fuzz_headers_of_any_bytes_do_no_harm(
+            mut bytes in prop::collection::vec(any::<u8>(), GROUP_HEADER),
+            length in 0..GROUP_HEADER,
+        ) {
+            let _ = SegmentHeader::decode(&bytes[..length]);
+            let _ = GroupHeader::decode(&bytes[..length]);
+            let _ = RecordHeader::decode(1, SegmentId(1), &bytes[..length]);
+            // With the right magic and checksum.
+            bytes[..4].copy_from_slice(&GROUP_MAGIC);
+            let crc = crc32c::crc32c(&bytes[..60]);
+            bytes[60..].copy_from_slice(&crc.to_be_bytes());
+            prop_assert!(GroupHeader::decode(&bytes).is_none_or(|(header, of)| of == crc && header.length >= 64));
+            bytes[..10].copy_from_slice(b"strataSG\0\x01");
+            let crc = crc32c::crc32c(&bytes[..44]);
+            bytes[44..48].copy_from_slice(&crc.to_be_bytes());
+            prop_assert!(SegmentHeader::decode(&bytes).is_ok());
         }
     }
 }

@@ -348,3 +348,44 @@ impl Store {
 fn damaged(address: Address, why: impl std::fmt::Display) -> Error {
     Error::Corrupt(format!("the block at position {} of the checkpoint log: {why}", address.position))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn head() -> impl Strategy<Value = Head> {
+        let kind = prop_oneof![Just(Kind::Blocks), Just(Kind::Manifest)];
+        (kind, any::<u32>(), prop::option::of(0..NONE)).prop_map(|(kind, vb, manifest)| Head {
+            kind,
+            vb,
+            manifest,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_head_that_is_encoded_is_read(head in head(), payload: Vec<u8>) {
+            prop_assert_eq!(Head::decode(&[&head.encode(), &payload[..]].concat()), Ok(head));
+        }
+
+        #[test]
+        fn a_flipped_bit_or_a_missing_byte_is_noticed(head in head(), bit in 0..HEAD_LEN * 8, len in 0..HEAD_LEN) {
+            let mut bytes = head.encode();
+            prop_assert!(Head::decode(&bytes[..len]).is_err());
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(Head::decode(&bytes).is_err());
+        }
+
+        #[test]
+        fn fuzz_a_head_is_read_or_refused(mut bytes: [u8; HEAD_LEN]) {
+            let _ = Head::decode(&bytes);
+            // With the right magic and checksum.
+            bytes[..2].copy_from_slice(&MAGIC);
+            let crc = crc_of(&bytes);
+            bytes[4..8].copy_from_slice(&crc.to_be_bytes());
+            let _ = Head::decode(&bytes);
+        }
+    }
+}
