@@ -4,15 +4,22 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageConst;
 import org.apache.rocketmq.common.message.MessageExt;
 
-/** The delay levels of these seconds: never early, hardly late, whole, in the queue that they were sent to. */
+/**
+ * The delay levels of these seconds: never early, hardly late, whole, in the queue that they were sent to. Messages of the
+ * levels above are stored in the queues of theirs, and wait.
+ */
 final class DelayLevels implements Scenario {
     private static final int[] SECONDS = {1, 5, 10, 30, 60};
+    private static final int ALL = 18;
     private final int levels;
 
     DelayLevels(int levels) {
@@ -60,6 +67,12 @@ final class DelayLevels implements Scenario {
             queueOf.put(body, result.getMessageQueue().getQueueId());
             all.add(body);
         }
+        Map<Integer, SendResult> waiting = new TreeMap<>();
+        for (int level = levels + 1; level <= ALL; level++) {
+            Message message = new Message(topic, ("level " + level + " waits").getBytes());
+            message.setDelayTimeLevel(level);
+            waiting.put(level, producer.send(message));
+        }
         inbox.expectOnce(40 + SECONDS[levels - 1], all);
         for (MessageExt message : inbox.all()) {
             String body = Inbox.text(message);
@@ -73,5 +86,18 @@ final class DelayLevels implements Scenario {
                 Check.same(topic, message.getTopic(), "topic");
             }
         }
+        for (var each : waiting.entrySet()) {
+            checkWaiting(world, topic, each.getKey(), each.getValue());
+        }
+    }
+
+    private static void checkWaiting(World world, String topic, int level, SendResult sent) throws Exception {
+        MessageExt message = world.admin().viewMessage(topic, sent.getOffsetMsgId());
+        Check.same("level " + level + " waits", Inbox.text(message), "body");
+        Check.same("SCHEDULE_TOPIC_XXXX", message.getTopic(), "topic in which level " + level + " waits");
+        Check.same(level - 1, message.getQueueId(), "queue in which level " + level + " waits");
+        Check.same(topic, message.getProperty(MessageConst.PROPERTY_REAL_TOPIC), "topic to which level " + level + " goes");
+        Check.same("" + sent.getMessageQueue().getQueueId(), message.getProperty(MessageConst.PROPERTY_REAL_QUEUE_ID), "queue to which level " + level + " goes");
+        Check.same(level, message.getDelayTimeLevel(), "delay level");
     }
 }

@@ -35,6 +35,7 @@ final class Scenarios {
         ALL.put("topics", Topics::new);
         ALL.put("locks", Locks::new);
         ALL.put("queries", Queries::new);
+        ALL.put("traces", Traces::new);
         ALL.put("send sync", SendSync::new);
         ALL.put("send async", SendAsync::new);
         ALL.put("send oneway", SendOneway::new);

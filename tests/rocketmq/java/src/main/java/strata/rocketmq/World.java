@@ -140,6 +140,11 @@ final class World implements AutoCloseable {
         return consumer;
     }
 
+    /** To be done at the scenario's end, before what was named earlier. */
+    void closing(Runnable last) {
+        closers.push(last);
+    }
+
     Raw raw() {
         Raw raw = new Raw();
         closers.push(raw::close);
