@@ -63,21 +63,30 @@ impl Owner {
             return Ok(());
         }
         self.better_at = Instant::now() + AGAIN;
-        let next = match self.take_ready() {
-            Some(next) => next,
-            None => {
-                let bookies = self.cluster.registered().await?;
-                if !placement::is_whole_again(&bookies, self.settings.quorums, &self.avoided_now()) {
-                    if let Some(driver) = self.driver.upgrade() {
-                        driver.with(|core, _| core.set_health(reduced(core)));
-                    }
-                    self.look_again_in(AGAIN);
-                    return Ok(());
+        match self.better().await {
+            Ok(Some(next)) => self.roll(next).await,
+            stays => {
+                if let Some(driver) = self.driver.upgrade() {
+                    driver.with(|core, _| core.set_health(reduced(core)));
                 }
-                self.create().await?
+                self.look_again_in(AGAIN);
+                stays.map(drop)
             }
-        };
-        self.roll(next).await
+        }
+    }
+
+    /// A ledger whose bookies are all there, if there can be one.
+    async fn better(&mut self) -> Result<Option<Next>, Error> {
+        // Nothing is frozen before it is known that the transaction has a chance.
+        self.ownership.check().await?;
+        if let Some(next) = self.take_ready() {
+            return Ok(Some(next));
+        }
+        let bookies = self.cluster.registered().await?;
+        if !placement::is_whole_again(&bookies, self.settings.quorums, &self.avoided_now()) {
+            return Ok(None);
+        }
+        self.create().await.map(Some)
     }
 
     pub(super) async fn roll_anyway(&mut self) -> Answered {
