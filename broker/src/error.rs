@@ -21,6 +21,9 @@ pub enum Error {
     /// Another process is reached where we are.
     #[error("{0}")]
     Namesake(String),
+    /// Ours: only a report of it helps.
+    #[error("{0}: this is a bug; please report it with this log")]
+    Bug(String),
     /// A record that was needed was not taken.
     #[error(transparent)]
     Refused(#[from] Refused),

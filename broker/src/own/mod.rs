@@ -32,7 +32,7 @@ use net::http::Response;
 use parking_lot::Mutex;
 use protocol::body::advertise::Rules;
 use tokio::sync::{Notify, watch};
-use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout};
 
 use self::claims::Claims;
@@ -40,7 +40,7 @@ use self::clocks::Judged;
 use self::doors::Sockets;
 use self::front::Front;
 use self::policy::Outage;
-use self::tenure::{Left, Tenure};
+use self::tenure::{Left, Tenure, Tenures};
 use crate::error::Error;
 use crate::serve::Served;
 use crate::state::Settings as Known;
@@ -286,7 +286,7 @@ impl Drop for Broker {
 
 /// Claims, starts tenures and sees them end, until it is told to leave.
 async fn run(shared: Arc<Shared>, all: BTreeSet<u32>) {
-    let mut tenures = JoinSet::new();
+    let mut tenures = Tenures::default();
     let (mut mine, mut outage) = (BTreeSet::new(), Outage::default());
     let mut leave = shared.leave.subscribe();
     let mut confirm = tokio::time::interval(CONFIRM);
@@ -298,7 +298,7 @@ async fn run(shared: Arc<Shared>, all: BTreeSet<u32>) {
             tokio::select! {
                 biased;
                 () = told_to_leave(&mut leave) => break,
-                Some(ended) = tenures.join_next() => {
+                Some(ended) = tenures.ended() => {
                     settle(&shared, &mut mine, ended).await;
                     break;
                 }
@@ -311,7 +311,7 @@ async fn run(shared: Arc<Shared>, all: BTreeSet<u32>) {
             }
         }
     }
-    while let Some(ended) = tenures.join_next().await {
+    while let Some(ended) = tenures.ended().await {
         settle(&shared, &mut mine, ended).await;
     }
     shared.front.unregister_all().await;
@@ -329,7 +329,7 @@ async fn look(
     all: &BTreeSet<u32>,
     mine: &mut BTreeSet<u32>,
     outage: &mut Outage,
-    tenures: &mut JoinSet<(u32, Left)>,
+    tenures: &mut Tenures,
 ) {
     let (began, lease) = (Instant::now(), shared.settings.lease);
     let looked = shared.claims.look().await;
@@ -365,7 +365,7 @@ async fn look(
                 if let Some(bound) = bound {
                     mine.insert(vb);
                     shared.leave.send_modify(|leave| leave.lost.retain(|lost| *lost != vb));
-                    tenures.spawn(Tenure::new(shared.clone(), vb).run(bound));
+                    tenures.begin(Tenure::new(shared.clone(), vb), bound);
                 }
             }
             // Somebody was faster; the next look says who.
@@ -380,12 +380,7 @@ async fn look(
 }
 
 /// A tenure has ended: its claim goes, so that others may try.
-async fn settle(
-    shared: &Shared,
-    mine: &mut BTreeSet<u32>,
-    ended: Result<(u32, Left), tokio::task::JoinError>,
-) {
-    let Ok((vb, left)) = ended else { return };
+async fn settle(shared: &Shared, mine: &mut BTreeSet<u32>, (vb, left): (u32, Left)) {
     mine.remove(&vb);
     {
         let mut looked = shared.looked.lock();
@@ -397,6 +392,9 @@ async fn settle(
         Left::GivenUp => tracing::info!(vb, "given up"),
         Left::Slow => tracing::warn!(vb, "not given up in order; whoever serves it next recovers it"),
         Left::Lost => tracing::warn!(vb, "lost to another broker"),
+        Left::Failed(error @ Error::Bug(_)) => {
+            tracing::error!(vb, %error, "its task has ended; trying again")
+        }
         Left::Failed(error) => tracing::warn!(vb, %error, "cannot be served; trying again"),
     }
     shared.claims.release(vb).await;

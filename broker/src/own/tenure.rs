@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use planted::Bug;
+use rustc_hash::FxHashMap;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::front::{Bound, Doors};
@@ -15,6 +17,48 @@ use crate::serve::Served;
 const PATIENCE: Duration = Duration::from_millis(400);
 /// After a failure others may try first.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// The tenures of this process. Dropped, all of them are.
+#[derive(Default)]
+pub(super) struct Tenures {
+    tasks: JoinSet<Left>,
+    /// Whose each task is, known without it: one that has panicked says nothing.
+    vbs: FxHashMap<Id, u32>,
+}
+
+impl Tenures {
+    pub fn begin(&mut self, tenure: Tenure, bound: Box<dyn Bound>) {
+        self.spawn(tenure.vb, tenure.run(bound));
+    }
+
+    fn spawn(&mut self, vb: u32, task: impl Future<Output = Left> + Send + 'static) {
+        let id = self.tasks.spawn(task).id();
+        self.vbs.insert(id, vb);
+    }
+
+    /// The next one that has ended; `None` if there are none.
+    pub async fn ended(&mut self) -> Option<(u32, Left)> {
+        loop {
+            match self.tasks.join_next_with_id().await? {
+                Ok((id, left)) => {
+                    if let Some(vb) = self.vbs.remove(&id) {
+                        return Some((vb, left));
+                    }
+                }
+                Err(panicked) => self.fail(panicked),
+            }
+        }
+    }
+
+    /// One has panicked: it has failed, a little later, as others do.
+    fn fail(&mut self, panicked: JoinError) {
+        let Some(vb) = self.vbs.remove(&panicked.id()) else { return };
+        self.spawn(vb, async move {
+            sleep(PAUSE).await;
+            Left::Failed(Error::Bug(panicked.to_string()))
+        });
+    }
+}
 
 pub(super) struct Tenure {
     shared: Arc<Shared>,
@@ -37,8 +81,8 @@ impl Tenure {
         Tenure { shared, vb }
     }
 
-    pub async fn run(self, bound: Box<dyn Bound>) -> (u32, Left) {
-        let left = match self.begin(bound).await {
+    async fn run(self, bound: Box<dyn Bound>) -> Left {
+        match self.begin(bound).await {
             Ok((served, doors)) => {
                 let _ends_with_it = Leaving { shared: &self.shared, vb: self.vb, served: &served };
                 self.serve(&served, doors).await
@@ -47,8 +91,7 @@ impl Tenure {
                 sleep(PAUSE).await;
                 Left::Failed(error)
             }
-        };
-        (self.vb, left)
+        }
     }
 
     /// Takes over, serves, and tells name servers, in this order.
@@ -108,6 +151,7 @@ struct Leaving<'a> {
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         self.served.abandon();
+        self.shared.front.withdraw(self.vb, false);
         self.shared.serving.lock().remove(&self.vb);
     }
 }

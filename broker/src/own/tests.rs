@@ -1,5 +1,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use ledger::log::memory::MemoryLogs;
@@ -23,7 +24,7 @@ const SOON: Duration = Duration::from_secs(10);
 struct World {
     store: Arc<dyn Store>,
     scope: Scope,
-    logs: Arc<MemoryLogs>,
+    logs: Arc<dyn Logs>,
     namesrv: Listening,
     client: Client,
     vbs: u32,
@@ -285,6 +286,32 @@ async fn an_owner_whose_log_was_taken_steps_down() {
     assert!(refused.is_err());
     sleep(Duration::from_millis(300)).await;
     assert!(first.serving().is_empty(), "it must leave to others what they have claimed");
+}
+
+/// Logs with a bug that is met once.
+struct Cursed {
+    logs: Arc<dyn Logs>,
+    met: AtomicBool,
+}
+
+impl Logs for Cursed {
+    fn open<'a>(&'a self, name: &'a LogName) -> ledger::log::Doing<'a, Arc<dyn ledger::log::Log>> {
+        assert!(self.met.swap(true, SeqCst), "a bug");
+        self.logs.open(name)
+    }
+
+    fn links<'a>(&'a self, name: &'a LogName) -> ledger::log::Doing<'a, Vec<ledger::log::Link>> {
+        self.logs.links(name)
+    }
+}
+
+#[tokio::test]
+async fn a_tenure_that_panics_is_over_and_the_next_begins() {
+    let mut world = World::new(2).await;
+    world.logs = Arc::new(Cursed { logs: world.logs, met: AtomicBool::new(false) });
+    let broker = world.broker("127.0.0.1").await;
+    ready(&broker, 2).await;
+    assert_eq!(broker.readiness(), Ok("serving 2 virtual brokers".to_owned()));
 }
 
 #[tokio::test]
