@@ -42,11 +42,7 @@ impl Handler for Door {
     fn closed(&self, connection: &Arc<Connection>) {
         let served = &self.served;
         served.held.lock().gone(connection.id());
-        let changes = served.members.lock().closed(connection.id());
-        let now = served.vb.now();
-        for changed in changes {
-            heartbeat::consequences(served, changed, now);
-        }
+        heartbeat::part(served, served.vb.now(), |members| members.closed(connection.id()));
         served.vb.drive();
     }
 }

@@ -13,10 +13,10 @@ use super::answer::{Answer, Refusal, refuse};
 use super::door::VIP;
 use super::pull::not_by;
 use super::put::derived_topic;
-use crate::members::{Changed, Consumers, Member};
+use crate::members::{Changed, Consumers, Member, Members};
 use crate::state::topic::RETRY_PREFIX;
 use crate::state::{Change, topic};
-use crate::vb::{Effect, Now, Outcome, Record};
+use crate::vb::{Core, Effect, Now, Outcome, Record};
 use net::remoting::Connection;
 
 /// What an owner before this one knew of members and locks counts for so long.
@@ -115,9 +115,11 @@ fn take(
             tracing::warn!("group {} of client {}: {}", data.group_name, member.client, refusal.remark);
             continue;
         }
-        let changed = served.members.lock().heard_consumer(channel, data, fingerprint, member.clone());
-        record_member(served, &changed.group, &member.client, now);
-        rebalance.extend(recorded(served, changed, now));
+        let mut members = served.members.lock();
+        let changed = members.heard_consumer(channel, data, fingerprint, member.clone());
+        let mut core = served.vb.core();
+        record_member(&mut core, &changed.group, &member.client, now);
+        rebalance.extend(recorded(&mut core, changed, now));
     }
     (resend, rebalance)
 }
@@ -133,36 +135,41 @@ fn prepare(served: &Served, data: &ConsumerData, now: Now) -> Result<(), Refusal
     Ok(())
 }
 
-/// What follows from a change of a group: a record of it, and word to its members.
-pub(super) fn consequences(served: &Served, changed: Changed, now: Now) {
-    if let Some(group) = recorded(served, changed, now) {
-        tell(served, &group);
-    }
+/// Takes clients out of groups, with a record of it and word to the other members. Nobody comes in between: of a client
+/// that leaves and is back at once, the record of its coming is the last.
+pub(super) fn part<C: IntoIterator<Item = Changed>>(
+    served: &Served,
+    now: Now,
+    part: impl FnOnce(&mut Members<Arc<Connection>>) -> C,
+) {
+    let changed: Vec<_> = {
+        let mut members = served.members.lock();
+        let changes = part(&mut members);
+        let mut core = served.vb.core();
+        changes.into_iter().filter_map(|changed| recorded(&mut core, changed, now)).collect()
+    };
+    changed.iter().for_each(|group| tell(served, group));
 }
 
 /// Records who has left a group; returns the group if its members are to be told.
-fn recorded(served: &Served, changed: Changed, now: Now) -> Option<Arc<str>> {
+fn recorded(core: &mut Core, changed: Changed, now: Now) -> Option<Arc<str>> {
     let Changed { group, left, rebalance } = changed;
     if let Some(client) = left {
-        write_down(served, &Change::Left { group: group.clone(), client }, now);
+        write_down(core, &Change::Left { group: group.clone(), client }, now);
     }
     rebalance.then_some(group)
 }
 
 /// Records that a client is in a group, unless that is known: also if the group was deleted while the client was there.
-fn record_member(served: &Served, group: &Arc<str>, client: &Arc<str>, now: Now) {
-    let known = {
-        let core = served.vb.core();
-        core.state().remembered(group).is_some_and(|remembered| remembered.members.contains(client))
-    };
-    if !known {
-        write_down(served, &Change::Joined { group: group.clone(), client: client.clone() }, now);
+fn record_member(core: &mut Core, group: &Arc<str>, client: &Arc<str>, now: Now) {
+    if !core.state().remembered(group).is_some_and(|remembered| remembered.members.contains(client)) {
+        write_down(core, &Change::Joined { group: group.clone(), client: client.clone() }, now);
     }
 }
 
 /// Only what is written down survives the owner; that it could not be written down harms nobody who is here.
-fn write_down(served: &Served, change: &Change, now: Now) {
-    if let Err(refused) = served.vb.core().stage(&[Record::Change(change)], now) {
+fn write_down(core: &mut Core, change: &Change, now: Now) {
+    if let Err(refused) = core.stage(&[Record::Change(change)], now) {
         tracing::debug!("a change of members was not recorded: {refused}");
     }
 }
@@ -196,10 +203,8 @@ pub(super) fn left(served: &Arc<Served>, request: &Command, answer: Answer) {
     }
     let consumer = fields.get("consumerGroup").filter(|group| !group.is_empty());
     let producer = fields.get("producerGroup").filter(|group| !group.is_empty());
-    let changed = served.members.lock().unregister(answer.connection().id(), consumer, producer);
-    if let Some(changed) = changed {
-        consequences(served, changed, served.vb.now());
-    }
+    let channel = answer.connection().id();
+    part(served, served.vb.now(), |members| members.unregister(channel, consumer, producer));
     answer.done();
 }
 

@@ -8,6 +8,7 @@ mod members;
 mod promised;
 mod refusing;
 mod sending;
+mod stopping;
 mod transacting;
 mod waiting;
 
@@ -59,6 +60,7 @@ impl Clock for TestClock {
 /// A virtual broker's log, which several owners may open one after the other.
 struct World {
     logs: MemoryLogs,
+    limits: vb::Limits,
     clock: Arc<TestClock>,
     connections: AtomicU64,
 }
@@ -67,6 +69,7 @@ impl World {
     fn new() -> World {
         World {
             logs: MemoryLogs::new(Limits::default()),
+            limits: vb::Limits::default(),
             clock: Arc::new(TestClock {
                 began: Instant::now(),
                 set: AtomicI64::new(0),
@@ -84,7 +87,7 @@ impl World {
             address,
             log: LogName::new("vb-0").unwrap(),
             checkpoints: LogName::new("vb-0-checkpoint").unwrap(),
-            limits: vb::Limits::default(),
+            limits: self.limits,
             settings,
         };
         let served = Served::open("c".into(), vb, &self.logs, self.clock.clone()).await.unwrap();
@@ -257,6 +260,27 @@ fn pull<'a>(topic: &'a str, queue: i32, offset: i64, tags: &'a str) -> Pull<'a> 
 
 fn held<'a>(topic: &'a str, queue: i32, offset: i64, tags: &'a str, ms: u64) -> Pull<'a> {
     Pull { suspend: Suspend::For(ms), ..pull(topic, queue, offset, tags) }
+}
+
+fn commit(group: &str, topic: &str, queue: i32, offset: i64) -> Command {
+    Command::request(code::UPDATE_CONSUMER_OFFSET)
+        .with("consumerGroup", group)
+        .with("topic", topic)
+        .with("queueId", queue)
+        .with("commitOffset", offset)
+}
+
+/// As [`commit`], and nobody waits for an answer.
+fn commit_one_way(group: &str, topic: &str, queue: i32, offset: i64) -> Command {
+    Command { flag: Command::one_way(0).flag, ..commit(group, topic, queue, offset) }
+}
+
+/// Where a group is in a queue of a topic.
+fn query(group: &str, topic: &str, queue: i32) -> Command {
+    Command::request(code::QUERY_CONSUMER_OFFSET)
+        .with("consumerGroup", group)
+        .with("topic", topic)
+        .with("queueId", queue)
 }
 
 fn consumes(group: &str, topic: &str, version: i64) -> ConsumerData {

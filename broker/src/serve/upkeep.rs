@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::held::Queue;
 use super::{Served, delay, halves, heartbeat, pull};
 use crate::error::Error;
+use crate::members::Changed;
 use crate::state::topic::{self, MAX_QUEUES, perm};
 use crate::state::{Change, DelayLevels, Settings, Topic};
 use crate::vb::{Effect, Outcome, Record, Vb, Watcher};
@@ -212,10 +213,7 @@ async fn silence(served: Arc<Served>) {
                 connection.peer()
             );
             connection.close();
-            let changes = served.members.lock().closed(channel);
-            for changed in changes {
-                heartbeat::consequences(&served, changed, served.vb.now());
-            }
+            heartbeat::part(&served, served.vb.now(), |members| members.closed(channel));
         }
         super::locks::sweep(&served);
         served.vb.drive();
@@ -225,21 +223,20 @@ async fn silence(served: Arc<Served>) {
 /// Members that only the owner before this one knew are gone if they were not heard of in time.
 async fn forget(served: Arc<Served>) {
     sleep(heartbeat::REMEMBERED).await;
-    let gone: Vec<_> = {
-        let members = served.members.lock();
+    heartbeat::part(&served, served.vb.now(), |members| {
         let core = served.vb.core();
         let missing =
             |group: &str, client: &str| !members.consumers(group).is_some_and(|g| g.has_client(client));
         let all = core.state().all_remembered();
-        all.flat_map(|(group, known)| known.members.iter().map(move |client| (group.clone(), client.clone())))
-            .filter(|(group, client)| missing(group, client))
-            .collect()
-    };
-    let now = served.vb.now();
-    for (group, client) in gone {
-        let changed = crate::members::Changed { group, left: Some(client), rebalance: true };
-        heartbeat::consequences(&served, changed, now);
-    }
+        let known = all.flat_map(|(group, known)| known.members.iter().map(move |client| (group, client)));
+        let gone = known.filter(|(group, client)| missing(group, client));
+        let left = |(group, client): (&Arc<str>, &Arc<str>)| Changed {
+            group: group.clone(),
+            left: Some(client.clone()),
+            rebalance: true,
+        };
+        gone.map(left).collect::<Vec<_>>()
+    });
     served.vb.drive();
 }
 
@@ -258,11 +255,15 @@ pub(super) async fn finish(served: &Arc<Served>) {
                 }),
                 now,
             ),
-            Err(refused) => tracing::warn!("the last offsets were not stored: {refused}"),
+            Err(refused) => {
+                // Nobody will say that it is done.
+                drop(sent);
+                tracing::warn!("the last offsets were not stored: {refused}");
+            }
         }
     }
     served.vb.drive();
-    // Nothing more can be done if the log has ended.
+    // Nothing more can be done if the log has ended, or takes no more.
     let _outcome = done.await;
     served.abandon();
 }

@@ -26,14 +26,6 @@ fn read<T: serde::de::DeserializeOwned>(reply: &Command) -> T {
     json::read(&reply.body).unwrap()
 }
 
-fn commit(group: &str, topic: &str, queue: i32, offset: i64) -> Command {
-    Command::request(code::UPDATE_CONSUMER_OFFSET)
-        .with("consumerGroup", group)
-        .with("topic", topic)
-        .with("queueId", queue)
-        .with("commitOffset", offset)
-}
-
 #[tokio::test(start_paused = true)]
 async fn topics_are_made_changed_told_and_deleted() {
     let world = World::new();

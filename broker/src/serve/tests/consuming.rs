@@ -102,25 +102,12 @@ async fn committed_offsets_are_seen_once_they_are_in_the_log_and_outlive_the_own
     let client = owner.client();
     client.publish("t", 0, "", "a").await;
     client.heartbeat("c1", vec![consumes("g", "t", 1)], &[]).await;
-    let query = |queue: i32| {
-        Command::request(code::QUERY_CONSUMER_OFFSET)
-            .with("consumerGroup", "g")
-            .with("topic", "t")
-            .with("queueId", queue)
-    };
-    let commit = |queue: i32, offset: i64| {
-        Command::request(code::UPDATE_CONSUMER_OFFSET)
-            .with("consumerGroup", "g")
-            .with("topic", "t")
-            .with("queueId", queue)
-            .with("commitOffset", offset)
-    };
+    let query = |queue: i32| query("g", "t", queue);
+    let commit = |queue: i32, offset: i64| commit("g", "t", queue, offset);
     let offset = |reply: Command| (reply.code, reply.fields.get("offset").map(str::to_owned));
     assert_eq!(offset(client.ask(query(0)).await), (0, Some("0".into())));
     assert_eq!(client.ask(query(0).with("setZeroIfNotFound", "false")).await.code, 22);
-    let mut one_way = commit(0, 1);
-    one_way.flag |= 2;
-    client.send(one_way);
+    client.send(commit_one_way("g", "t", 0, 1));
     assert_eq!(offset(client.ask(query(0)).await), (0, Some("1".into())));
     assert_eq!(client.ask(commit(1, 9)).await.code, 0);
     let staged = owner.served.vb.core().staged();
@@ -128,12 +115,7 @@ async fn committed_offsets_are_seen_once_they_are_in_the_log_and_outlive_the_own
     assert_eq!(owner.served.vb.core().staged(), staged, "what changes nothing is not written");
     assert_eq!(client.ask(commit(9, 1)).await.code, 29);
     assert_eq!(client.ask(commit(0, -1)).await.code, 29);
-    let unknown = Command::request(code::UPDATE_CONSUMER_OFFSET)
-        .with("consumerGroup", "nobody")
-        .with("topic", "t")
-        .with("queueId", 0)
-        .with("commitOffset", 1);
-    assert_eq!(client.ask(unknown).await.code, 26);
+    assert_eq!(client.ask(super::commit("nobody", "t", 0, 1)).await.code, 26);
 
     let next = world.open().await;
     let client = next.client();
@@ -154,8 +136,7 @@ async fn a_new_group_begins_with_a_young_queue_also_when_that_has_left_memory() 
         matches!(core.rows(topic, 0, 0, 1, usize::MAX), crate::vb::Rows::Cold)
     };
     assert!(cold);
-    let query = Command::request(code::QUERY_CONSUMER_OFFSET).with("consumerGroup", "g");
-    let query = query.with("topic", "t").with("queueId", 0);
+    let query = query("g", "t", 0);
     assert_eq!(client.ask(query.clone()).await.fields.get("offset"), Some("0"));
     assert_eq!(client.ask(query.with("setZeroIfNotFound", "false")).await.code, 22);
 }

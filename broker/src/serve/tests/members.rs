@@ -87,6 +87,35 @@ async fn members_of_the_owner_before_are_listed_for_a_while() {
     assert_eq!(next.served.vb.core().state().remembered("g").map(|r| r.members.len()), Some(1));
 }
 
+/// The end of the old connection and the first heartbeat by the new one meet wherever the core is held up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_comes_back_while_it_leaves_is_remembered() {
+    let world = World::new();
+    let owner = world.open().await;
+    let mut old = owner.client();
+    old.heartbeat("a", vec![consumes("g", "t", 1)], &[]).await;
+    let beat = json::write(&Heartbeat {
+        client_id: "a".into(),
+        consumer_data_set: vec![consumes("g", "t", 1)],
+        ..Heartbeat::default()
+    });
+    for round in 0..100 {
+        let new = owner.client();
+        std::thread::scope(|scope| {
+            let core = owner.served.vb.core();
+            scope.spawn(|| old.close());
+            scope.spawn(|| new.send(Command::request(code::HEART_BEAT).body(beat.clone())));
+            std::thread::sleep(Duration::from_millis(1));
+            drop(core);
+        });
+        let core = owner.served.vb.core();
+        let known = core.state().remembered("g").map(|known| known.members.len());
+        assert_eq!(known, Some(1), "round {round}");
+        drop(core);
+        old = new;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_asker_who_is_not_in_the_list_gets_an_error_instead() {
     let world = World::new();
