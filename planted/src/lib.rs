@@ -115,6 +115,10 @@ bugs! {
     ClaimIgnoresEpoch,
     /// An owner whose log has ended leaves its doors open.
     DoorsStayOpen,
+    /// The log's old end is deleted before the checkpoint is saved that says so.
+    TrimBeforeCheckpoint,
+    /// What a checkpoint took from the core is not given back when nobody waits for it any more.
+    CutNotGivenBack,
 }
 
 impl Bug {

@@ -6,7 +6,7 @@
 //! * [`replay`] — the machine as its log says it was.
 //! * [`tail`] — the newest entries, kept as they were appended.
 //! * [`read`], [`fetch`], [`demand`] — messages and rows that are elsewhere.
-//! * [`keeping`] — checkpoints, merges, retention.
+//! * [`keeping`] — checkpoints and merges; [`retention`] — what is kept no longer.
 //! * [`holding`] — what of the log is still needed, and by whom; [`thinning`] — links of which little is.
 //! * [`lock`] — the machine's lock.
 //! * [`clock`] — time, from outside.
@@ -26,6 +26,7 @@ pub mod read;
 pub mod record;
 mod recover;
 mod replay;
+mod retention;
 mod tail;
 mod thinning;
 

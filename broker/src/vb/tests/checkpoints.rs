@@ -1,16 +1,12 @@
 use std::collections::BTreeMap;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use ledger::log::Logs;
-
 use super::world::*;
-use crate::index::Rows;
-use crate::state::{Change, Commit, Topic, TopicId, topic};
-use crate::vb::{Limits, NewMessage, Record, Vb};
+use crate::state::{Change, Commit, TopicId};
+use crate::vb::{Limits, Vb};
 
 const T: TopicId = TopicId(1);
 
@@ -135,8 +131,7 @@ async fn a_crash_between_any_two_appends_loses_nothing_and_doubles_nothing() {
     for most in 0..130 {
         let world = World::new(Limits::default(), 300);
         world.founded().await.checkpoint().await.unwrap();
-        let mortal =
-            Mortal { logs: world.logs.clone(), appends: Arc::default(), most, reads: Arc::default() };
+        let mortal = Mortal { most, ..Mortal::on(&world.logs) };
         let vb = world.open_on(&mortal).await.unwrap();
         let (sent, offset) = live(&vb, 12).await;
         drop(vb);
@@ -161,12 +156,7 @@ async fn a_crash_between_any_two_appends_leaves_a_checkpoint_that_can_be_gone_on
         world.founded().await.checkpoint().await.unwrap();
         let mut last = 0;
         for life in 0..3 {
-            let mortal = Mortal {
-                logs: world.logs.clone(),
-                appends: Arc::default(),
-                most: most + life,
-                reads: Arc::default(),
-            };
+            let mortal = Mortal { most: most + life, ..Mortal::on(&world.logs) };
             let vb = world.open_on(&mortal).await.unwrap();
             let before = max(&vb, T, 0);
             assert!(before >= last, "cut after {most}");
@@ -211,88 +201,6 @@ async fn poll_often(future: &mut (impl Future + Unpin), polls: usize) -> bool {
         tokio::task::yield_now().await;
     }
     false
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_older_than_its_retention_is_given_up_and_the_log_gets_shorter() {
-    let world = World::new(Limits::default(), 2000);
-    let vb = world.founded().await;
-    let hour = Duration::from_secs(3600);
-    for number in 0..100u64 {
-        send(&vb, 0, 0, format!("{number}").as_bytes()).unwrap();
-        if number < 5 {
-            send(&vb, 1, 1, b"old").unwrap();
-        }
-        tokio::time::sleep(hour).await;
-    }
-    vb.checkpoint().await.unwrap();
-    let begin = min(&vb, T, 0);
-    assert!((20..30).contains(&begin), "72 hours are kept: {begin}");
-    assert_eq!((min(&vb, TopicId(2), 1), max(&vb, TopicId(2), 1)), (5, 5));
-    assert!(world.logs.links(&name("vb-3")).await.unwrap()[0].base.0 > 0);
-    assert_eq!(vb.core().rows(T, 0, 0, 1, 1), Rows::Outside { min: begin, max: 100 });
-    let vb = world.open().await;
-    assert_eq!((min(&vb, T, 0), max(&vb, T, 0)), (begin, 100));
-    assert_eq!(min(&vb, TopicId(2), 1), 5);
-    let read = read_queue(&vb, 0, 0, begin).await;
-    assert_eq!(read.len() as u64, 100 - begin);
-    assert_eq!(send(&vb, 1, 1, b"new").unwrap().first().unwrap().queue_offset, 5);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_too_old_is_given_up_although_nothing_more_is_stored() {
-    let world = World::new(Limits::default(), 2000);
-    let vb = world.founded().await;
-    for _ in 0..100 {
-        send(&vb, 0, 0, b"old").unwrap();
-        tokio::time::sleep(Duration::from_secs(60)).await;
-    }
-    assert_eq!(min(&vb, T, 0), 0);
-    tokio::time::sleep(Duration::from_secs(74 * 3600)).await;
-    assert_eq!((min(&vb, T, 0), max(&vb, T, 0)), (100, 100));
-    assert!(world.logs.links(&name("vb-3")).await.unwrap()[0].base.0 > 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_waits_for_its_time_outlives_a_retention_that_is_shorter_than_that_of_others() {
-    let world = World::new(Limits::default(), 2000);
-    let vb = world.founded().await;
-    change(&vb, &kept_for_long(T, TOPICS[0].0)).unwrap();
-    let waits = [(TopicId(9), topic::DELAY), (TopicId(10), topic::HALF)];
-    for (id, name) in waits {
-        change(&vb, &Change::Topic(Topic::new(id, name, 1, topic::perm::ALL))).unwrap();
-        let waiting = NewMessage { topic: id, topic_name: name, ..message(0, 0, b"waits", &[]) };
-        vb.core().stage(&[Record::Message(waiting)], vb.now()).unwrap();
-    }
-    for _ in 0..100 {
-        send(&vb, 0, 0, b"x").unwrap();
-        send(&vb, 1, 0, b"x").unwrap();
-        tokio::time::sleep(Duration::from_secs(3600)).await;
-    }
-    vb.checkpoint().await.unwrap();
-    assert!((20..30).contains(&min(&vb, TopicId(2), 0)), "72 hours are kept of what is not needed");
-    for (id, _) in waits {
-        assert_eq!((min(&vb, id, 0), max(&vb, id, 0)), (0, 1));
-        assert!(matches!(vb.rows(id, 0, 0, 1, 1).await, Ok(Rows::Found(_))));
-    }
-    change(&vb, &Change::Delivered { level: 1, next: 1 }).unwrap();
-    change(&vb, &Change::Decided { half: 0 }).unwrap();
-    settle().await;
-    vb.checkpoint().await.unwrap();
-    assert_eq!(waits.map(|(id, _)| min(&vb, id, 0)), [1, 1], "nothing is needed any more");
-}
-
-#[tokio::test(start_paused = true)]
-async fn nothing_is_given_up_while_the_clock_is_in_doubt() {
-    let world = World::new(Limits::default(), 2000);
-    let vb = world.founded().await;
-    world.clock.in_doubt.store(true, SeqCst);
-    for _ in 0..100 {
-        send(&vb, 0, 0, b"x").unwrap();
-        tokio::time::sleep(Duration::from_secs(3600)).await;
-    }
-    vb.checkpoint().await.unwrap();
-    assert_eq!(min(&vb, T, 0), 0);
 }
 
 #[tokio::test(start_paused = true)]

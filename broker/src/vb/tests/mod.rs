@@ -3,6 +3,7 @@
 mod checkpoints;
 mod model;
 mod reading;
+mod retention;
 mod sending;
 mod thinning;
 mod world;

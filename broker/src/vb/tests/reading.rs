@@ -135,12 +135,7 @@ async fn one_read_of_the_log_serves_all_who_wait_for_it() {
 /// A virtual broker, and what is read of its log.
 async fn counted(world: &World) -> (Arc<crate::vb::Vb>, Arc<Reads>) {
     let reads = Arc::<Reads>::default();
-    let mortal = Mortal {
-        logs: world.logs.clone(),
-        appends: Arc::default(),
-        most: u64::MAX - 1,
-        reads: reads.clone(),
-    };
+    let mortal = Mortal { reads: reads.clone(), ..Mortal::on(&world.logs) };
     drop(world.founded().await);
     (world.open_on(&mortal).await.unwrap(), reads)
 }

@@ -66,6 +66,25 @@ pub struct Mortal {
     pub appends: Arc<AtomicU64>,
     pub most: u64,
     pub reads: Arc<Reads>,
+    pub trims: Arc<Mutex<Trims>>,
+}
+
+impl Mortal {
+    /// Logs that never end so.
+    pub fn on(logs: &MemoryLogs) -> Mortal {
+        let (appends, reads, trims) = Default::default();
+        Mortal { logs: logs.clone(), appends, most: u64::MAX, reads, trims }
+    }
+}
+
+/// What becomes of a trim of the virtual broker's log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trims {
+    #[default]
+    Done,
+    Refused,
+    /// It is left for another time, and nobody is told.
+    Skipped,
 }
 
 /// What was read of the virtual broker's log.
@@ -83,9 +102,12 @@ impl Logs for Mortal {
     fn open<'a>(&'a self, name: &'a LogName) -> Doing<'a, Arc<dyn Log>> {
         Box::pin(async move {
             let log = self.logs.open(name).await?;
-            let reads = if name.as_str() == "vb-3" { self.reads.clone() } else { Arc::default() };
+            let (reads, trims) = match name.as_str() {
+                "vb-3" => (self.reads.clone(), self.trims.clone()),
+                _ => Default::default(),
+            };
             let (appends, most) = (self.appends.clone(), self.most);
-            Ok(Arc::new(MortalLog { log, appends, most, reads }) as Arc<dyn Log>)
+            Ok(Arc::new(MortalLog { log, appends, most, reads, trims }) as Arc<dyn Log>)
         })
     }
 
@@ -99,6 +121,7 @@ struct MortalLog {
     appends: Arc<AtomicU64>,
     most: u64,
     reads: Arc<Reads>,
+    trims: Arc<Mutex<Trims>>,
 }
 
 impl MortalLog {
@@ -161,7 +184,12 @@ impl Log for MortalLog {
     fn trim(&self, up_to: Position) -> Doing<'_, Position> {
         Box::pin(async move {
             self.alive()?;
-            self.log.trim(up_to).await
+            let trims = *self.trims.lock();
+            match trims {
+                Trims::Done => self.log.trim(up_to).await,
+                Trims::Refused => Err(ledger::Error::Unavailable("a test says so".into())),
+                Trims::Skipped => Ok(Position::START),
+            }
         })
     }
 
@@ -200,8 +228,12 @@ pub const TOPICS: [(&str, u32); 3] = [("orders", 1), ("payments", 2), ("a-long-o
 
 /// A topic whose messages are kept for 30 days.
 pub fn kept_for_long(id: TopicId, name: &str) -> Change {
+    with_attribute(id, name, "reserve.time", 30 * 24 * 3_600_000)
+}
+
+pub fn with_attribute(id: TopicId, name: &str, key: &str, value: u64) -> Change {
     let mut topic = Topic::new(id, name, 4, perm::ALL);
-    topic.attributes.insert("reserve.time".into(), (30u64 * 24 * 3_600_000).to_string());
+    topic.attributes.insert(key.into(), value.to_string());
     Change::Topic(topic)
 }
 
@@ -241,7 +273,11 @@ impl World {
 
     /// As [`World::open`], with the topics there.
     pub async fn founded(&self) -> Arc<Vb> {
-        let vb = self.open().await;
+        self.founded_on(&self.logs).await
+    }
+
+    pub async fn founded_on(&self, logs: &dyn Logs) -> Arc<Vb> {
+        let vb = self.open_on(logs).await.unwrap();
         for (name, id) in TOPICS {
             let topic = Topic::new(TopicId(id), name, 4, perm::ALL);
             change(&vb, &Change::Topic(topic)).unwrap();
