@@ -165,6 +165,7 @@ fn checked(key: &str, value: &str) -> Result<(), Refusal> {
         "queue.type" => among(&["SimpleCQ", "BatchCQ"]),
         "cleanup.policy" => among(&["DELETE", "COMPACTION"]),
         topic::DURABILITY => among(&["sync", "async"]),
+        topic::KEPT_BYTES => value.parse::<i64>().is_ok_and(|bytes| bytes >= -1),
         "reserve.time" => value.parse::<i64>().is_ok_and(|ms| ms >= -1),
         _ => return refuse(response::SYSTEM_ERROR, format!("unsupported key: {key}")),
     };

@@ -179,6 +179,12 @@ impl State {
         of_topic.unwrap_or(hours(u64::from(self.settings.retention_hours)))
     }
 
+    /// How many bytes of a topic are kept, if that is said of it.
+    pub fn kept_bytes(&self, topic: TopicId) -> Option<u64> {
+        let bytes = self.by_id.get(&topic)?.attributes.get(topic::KEPT_BYTES)?;
+        bytes.parse().ok().filter(|bytes| *bytes > 0)
+    }
+
     /// What the answer to whoever sends to a topic means.
     pub fn flush(&self, topic: &Topic) -> Flush {
         match topic.attributes.get(topic::DURABILITY).map(String::as_str) {

@@ -20,6 +20,8 @@ pub mod perm {
 
 /// The attribute of a topic that says when its senders are answered: `sync` or `async`, whatever `flushDiskType` says.
 pub const DURABILITY: &str = "durability";
+/// How many bytes of a topic are kept. Another attribute of ours.
+pub const KEPT_BYTES: &str = "retention.bytes";
 
 /// The most queues that a topic may have in one virtual broker.
 pub const MAX_QUEUES: u16 = 16_384;
@@ -33,7 +35,7 @@ pub struct Topic {
     pub perm: u8,
     pub order: bool,
     pub sys_flag: u32,
-    /// RocketMQ's topic attributes and [`DURABILITY`], without the sign that a request writes before a key.
+    /// RocketMQ's topic attributes, [`DURABILITY`] and [`KEPT_BYTES`], without the sign that a request writes before a key.
     pub attributes: BTreeMap<String, String>,
 }
 

@@ -6,7 +6,7 @@
 //! * [`replay`] — the machine as its log says it was.
 //! * [`tail`] — the newest entries, kept as they were appended.
 //! * [`read`], [`fetch`], [`demand`] — messages and rows that are elsewhere.
-//! * [`keeping`] — checkpoints and merges; [`retention`] — what is kept no longer.
+//! * [`keeping`] — checkpoints and merges; [`retention`] — what is kept no longer; [`sizing`] — topics that are too large.
 //! * [`holding`] — what of the log is still needed, and by whom; [`thinning`] — links of which little is.
 //! * [`lock`] — the machine's lock.
 //! * [`clock`] — time, from outside.
@@ -27,6 +27,7 @@ pub mod record;
 mod recover;
 mod replay;
 mod retention;
+mod sizing;
 mod tail;
 mod thinning;
 
@@ -171,6 +172,7 @@ impl Vb {
         tokio::spawn(tell(Arc::downgrade(&vb), needs.clone()));
         tokio::spawn(tick(Arc::downgrade(&vb), needs.clone()));
         tokio::spawn(keeping::keep(Arc::downgrade(&vb), needs, limits.checkpoint_after));
+        tokio::spawn(sizing::run(Arc::downgrade(&vb)));
         tokio::spawn(thinning::run(Arc::downgrade(&vb), limits.thin_every));
         let follower: Weak<Vb> = Arc::downgrade(&vb);
         vb.log.follow(follower);

@@ -170,3 +170,48 @@ async fn nothing_is_given_up_while_the_clock_is_in_doubt() {
     vb.checkpoint().await.unwrap();
     assert_eq!(min(&vb, T, 0), 0);
 }
+
+/// Sends a thousand messages to the topic and to another one in turn.
+async fn send_much(vb: &Vb) {
+    for number in 0..1_000 {
+        send(vb, 0, number % 4, &[b'x'; 300]).unwrap();
+        send(vb, 1, 0, &[b'y'; 300]).unwrap();
+        settle().await;
+    }
+}
+
+/// Bytes of all messages of the topic, of which each has as many as the first.
+async fn bytes_of(vb: &Vb, topic: usize) -> u64 {
+    let (mut count, mut len) = (0, 0);
+    for queue in 0..4 {
+        let id = TopicId(TOPICS[topic].1);
+        let (first, end) = (min(vb, id, queue), max(vb, id, queue));
+        let Rows::Found(rows) = vb.rows(id, queue, first, 1, usize::MAX).await.unwrap() else { continue };
+        assert_eq!(read_queue(vb, topic, queue, first).await.len() as u64, end - first);
+        (count, len) = (count + end - first, u64::from(rows[0].len));
+    }
+    count * len
+}
+
+#[tokio::test(start_paused = true)]
+async fn about_so_many_bytes_are_kept_of_a_topic_and_all_of_others() {
+    const KEPT: u64 = 40_000;
+    let limits = Limits { checkpoint_bytes: 8_000, ..Limits::default() };
+    let world = World::new(limits, 20_000);
+    let vb = world.founded().await;
+    change(&vb, &with_attribute(T, TOPICS[0].0, "retention.bytes", KEPT)).unwrap();
+    send_much(&vb).await;
+    tokio::time::sleep(2 * MINUTE).await;
+    let kept = bytes_of(&vb, 0).await;
+    assert!((KEPT..KEPT + KEPT / 4).contains(&kept), "{kept}");
+    assert_eq!((min(&vb, TopicId(2), 0), max(&vb, TopicId(2), 0)), (0, 1_000));
+    let mins: Vec<u64> = (0..4).map(|queue| min(&vb, T, queue)).collect();
+    assert!(mins.iter().all(|min| mins[0].abs_diff(*min) <= 1), "all queues begin at one place: {mins:?}");
+    send_much(&vb).await;
+    vb.checkpoint().await.unwrap();
+    let vb = world.open().await;
+    assert!((0..4).zip(&mins).all(|(queue, before)| min(&vb, T, queue) >= *before));
+    tokio::time::sleep(2 * MINUTE).await;
+    let kept = bytes_of(&vb, 0).await;
+    assert!((KEPT..KEPT + KEPT / 4).contains(&kept), "{kept}");
+}
