@@ -33,6 +33,26 @@ impl Default for TopicSettings {
     }
 }
 
+impl TopicSettings {
+    fn asked_for(&self, topic: &str) -> Command {
+        let mut request = Command::request(request::UPDATE_AND_CREATE_TOPIC)
+            .with("topic", topic)
+            .with("defaultTopic", "TBW102")
+            .with("readQueueNums", self.read_queues)
+            .with("writeQueueNums", self.write_queues)
+            .with("perm", self.perm)
+            .with("topicFilterType", "SINGLE_TAG")
+            .with("topicSysFlag", 0)
+            .with("order", false);
+        let durability = self.durability.map(|durability| match durability {
+            Durability::Sync => "+durability=sync",
+            Durability::Async => "+durability=async",
+        });
+        request.fields.push_some("attributes", durability);
+        request
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// When enough bookies have the message on disk.
@@ -153,23 +173,7 @@ impl Admin {
     }
 
     pub async fn create_topic_at(&self, address: &str, topic: &str, settings: &TopicSettings) -> Outcome {
-        let mut request = Command::request(request::UPDATE_AND_CREATE_TOPIC)
-            .with("topic", topic)
-            .with("defaultTopic", "TBW102")
-            .with("readQueueNums", settings.read_queues)
-            .with("writeQueueNums", settings.write_queues)
-            .with("perm", settings.perm)
-            .with("topicFilterType", "SINGLE_TAG")
-            .with("topicSysFlag", 0)
-            .with("order", false);
-        request.fields.push_some(
-            "attributes",
-            settings.durability.map(|durability| match durability {
-                Durability::Sync => "+durability=sync",
-                Durability::Async => "+durability=async",
-            }),
-        );
-        self.client.shared.ask(address, request).await.map(|_| ())
+        self.client.shared.ask(address, settings.asked_for(topic)).await.map(|_| ())
     }
 
     /// Deletes a topic and its messages from every broker.
@@ -416,6 +420,17 @@ fn masters_among(brokers: impl IntoIterator<Item = BrokerData>) -> BTreeMap<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_durability_is_an_attribute_of_the_topic_and_none_changes_none() {
+        let attributes = |durability| {
+            let settings = TopicSettings { durability, ..TopicSettings::default() };
+            settings.asked_for("t").fields.get("attributes").map(str::to_owned)
+        };
+        assert_eq!(attributes(Some(Durability::Async)).as_deref(), Some("+durability=async"));
+        assert_eq!(attributes(Some(Durability::Sync)).as_deref(), Some("+durability=sync"));
+        assert_eq!(attributes(None), None);
+    }
 
     #[test]
     fn tables_by_queue_are_read_as_java_prints_them() {

@@ -7,7 +7,7 @@ use crate::{Cli, words};
 fn topics_are_made_listed_described_and_deleted() {
     let standalone = Standalone::start();
     let cli = &standalone.cli;
-    let made = cli.says("topic create orders --queues 2");
+    let made = cli.says("topic create orders --queues 2 --durability async");
     assert_eq!(made, "topic orders has 2 queues on each broker\n");
     assert_eq!(cli.says("topic create 2024 --queues 1 --perm r --json"), "");
     // It only begins with the broker's name.
