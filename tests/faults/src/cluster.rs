@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use metadata::{Ledgers, Scope, Store};
 use protocol::BookieId;
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -197,8 +198,11 @@ impl Cluster {
         self.etcd.as_mut().context("etcd is not running")
     }
 
-    pub fn kill_etcd(&mut self) -> Result<()> {
-        self.etcd.take().context("etcd is not running")?.kill()
+    /// By SIGKILL, or by SIGTERM, on which it leaves in order.
+    pub async fn end_etcd(&mut self, by: Signal) -> Result<()> {
+        let mut etcd = self.etcd.take().context("etcd is not running")?;
+        etcd.signal(by)?;
+        etcd.ended(START).await.map(|_| ())
     }
 
     /// Starts etcd again on its folder.
@@ -212,7 +216,7 @@ impl Cluster {
         let mut all: Vec<Process> = std::mem::take(&mut self.running).into_values().collect();
         all.extend(self.etcd.take());
         for process in &all {
-            process.signal(rustix::process::Signal::KILL)?;
+            process.signal(Signal::KILL)?;
         }
         all.iter_mut().try_for_each(Process::kill)
     }

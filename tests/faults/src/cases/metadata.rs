@@ -29,7 +29,7 @@ pub async fn paused() -> Result<()> {
 pub async fn killed() -> Result<()> {
     let mut cluster = Cluster::start(3).await?;
     let load = Load::start(&cluster, LOG, 1).await?;
-    cluster.kill_etcd()?;
+    cluster.end_etcd(Signal::KILL).await?;
     load.must_acknowledge(200, Duration::from_secs(10), "without etcd").await?;
     sleep(OUTAGE).await;
     load.must_acknowledge(200, Duration::from_secs(10), "after 9 s without etcd").await?;

@@ -25,11 +25,19 @@ pub async fn paused() -> Result<()> {
 }
 
 pub async fn killed() -> Result<()> {
+    gone(Signal::KILL).await
+}
+
+pub async fn stopped() -> Result<()> {
+    gone(Signal::TERM).await
+}
+
+async fn gone(by: Signal) -> Result<()> {
     let mut servers = Servers::start().await?;
     let mut traffic = Traffic::start(&servers.addresses()).await?;
     let before = servers.owners().await?;
     traffic.fault();
-    servers.cluster.kill_etcd()?;
+    servers.cluster.end_etcd(by).await?;
     outage(&traffic).await?;
     servers.cluster.start_etcd().await?;
     finish(servers, traffic, before).await

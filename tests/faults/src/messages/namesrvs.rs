@@ -12,11 +12,22 @@ use super::servers::Servers;
 use super::traffic::{TOPIC, Traffic};
 
 pub async fn killed() -> Result<()> {
+    gone(Signal::KILL).await
+}
+
+pub async fn stopped() -> Result<()> {
+    gone(Signal::TERM).await
+}
+
+async fn gone(by: Signal) -> Result<()> {
     let mut servers = Servers::start().await?;
     let mut traffic = Traffic::start(&servers.addresses()).await?;
     let victim = servers.namesrv()?;
     traffic.fault();
-    servers.kill(&victim)?;
+    match by {
+        Signal::TERM => servers.stop(&victim).await.map(|_| ())?,
+        _ => servers.kill(&victim)?,
+    }
     traffic.must_flow("without a name server", SOON).await?;
     must_route(&servers.addresses()).await.context("without a name server")?;
     servers.start_one(&victim).await?;
