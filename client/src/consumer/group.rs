@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use protocol::body::heartbeat::{ConsumerData, ConsumerList, Subscription};
 use protocol::body::{json, lock};
 use protocol::remoting::Command;
-use protocol::remoting::code::request;
+use protocol::remoting::code::{request, response};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
@@ -180,6 +180,10 @@ impl Group {
                 }
                 Err(error) => failed = error,
             }
+        }
+        if failed.code() == Some(response::SYSTEM_ERROR) {
+            // A broker tells the members only to whom it knows: our heartbeat is due.
+            shared.joined.notify_one();
         }
         shared.suspect(topic).await;
         Err(failed)

@@ -296,8 +296,14 @@ impl Handler for Toy {
             request::GET_CONSUMER_LIST_BY_GROUP => {
                 let state = self.state.lock();
                 let members = state.members.get(request.fields.get("consumerGroup").unwrap());
-                let list = members.into_iter().flatten().map(|(id, _)| id.clone()).collect();
-                request.reply(0).body(json::write(&ConsumerList { consumer_id_list: list }))
+                match members.filter(|all| all.values().any(|member| member.id() == from.id())) {
+                    Some(all) => {
+                        let list = all.keys().cloned().collect();
+                        request.reply(0).body(json::write(&ConsumerList { consumer_id_list: list }))
+                    }
+                    // Whoever it does not know it tells nothing.
+                    None => request.reply(1),
+                }
             }
             request::PULL_MESSAGE => {
                 let mut state = self.state.lock();
