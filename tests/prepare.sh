@@ -55,6 +55,7 @@ need_rust() {
 # What compiling takes: a C++ compiler and libclang for RocksDB, protoc for etcd's and BookKeeper's messages.
 need_compilers() {
     need c++ g++ libc6-dev
+    need make make
     ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1 || install libclang-dev
     need protoc protobuf-compiler
     need_rust

@@ -47,6 +47,11 @@ impl Fields {
         self.spans.is_empty()
     }
 
+    /// Bytes of all names and values with quotes, a colon and a comma each.
+    pub(super) fn quoted_len(&self) -> usize {
+        self.text.len() + self.spans.len() * 6
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.spans.iter().map(|span| (self.cut(span.key, span.value), self.cut(span.value, span.end)))
     }

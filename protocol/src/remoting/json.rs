@@ -296,63 +296,74 @@ fn unit(text: &str) -> Option<u32> {
     digits.iter().try_fold(0, |number, digit| Some(number << 4 | char::from(*digit).to_digit(16)?))
 }
 
-/// Writes the header as fastjson does: names in order, compact.
+/// What a header has beside its fields and remark, at most.
+const FRAME: usize = 160;
+
+/// Writes the header as fastjson does: names in order, compact. In memory of its own first: adding many small pieces to a
+/// shared buffer costs more than copying them once.
 pub(super) fn encode(command: &Command, out: &mut BytesMut) {
-    let mut digits = itoa::Buffer::new();
-    out.put_slice(b"{\"code\":");
-    out.put_slice(digits.format(command.code).as_bytes());
-    if !command.fields.is_empty() {
-        out.put_slice(b",\"extFields\":{");
-        for (index, (name, value)) in command.fields.iter().enumerate() {
-            if index > 0 {
-                out.put_u8(b',');
-            }
-            string(name, out);
-            out.put_u8(b':');
-            string(value, out);
-        }
-        out.put_u8(b'}');
-    }
-    out.put_slice(b",\"flag\":");
-    out.put_slice(digits.format(command.flag).as_bytes());
-    out.put_slice(b",\"language\":\"");
-    out.put_slice(command.language.name().as_bytes());
-    out.put_slice(b"\",\"opaque\":");
-    out.put_slice(digits.format(command.opaque).as_bytes());
-    if let Some(remark) = &command.remark {
-        out.put_slice(b",\"remark\":");
-        string(remark, out);
-    }
-    out.put_slice(b",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":");
-    out.put_slice(digits.format(command.version).as_bytes());
-    out.put_u8(b'}');
+    let remark = command.remark.as_ref().map_or(0, String::len);
+    let mut header = Vec::with_capacity(FRAME + remark + command.fields.quoted_len());
+    write(command, &mut header);
+    out.put_slice(&header);
 }
 
-fn string(text: &str, out: &mut BytesMut) {
+fn write(command: &Command, out: &mut Vec<u8>) {
+    let mut digits = itoa::Buffer::new();
+    out.extend_from_slice(b"{\"code\":");
+    out.extend_from_slice(digits.format(command.code).as_bytes());
+    if !command.fields.is_empty() {
+        out.extend_from_slice(b",\"extFields\":{");
+        for (index, (name, value)) in command.fields.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            string(name, out);
+            out.push(b':');
+            string(value, out);
+        }
+        out.push(b'}');
+    }
+    out.extend_from_slice(b",\"flag\":");
+    out.extend_from_slice(digits.format(command.flag).as_bytes());
+    out.extend_from_slice(b",\"language\":\"");
+    out.extend_from_slice(command.language.name().as_bytes());
+    out.extend_from_slice(b"\",\"opaque\":");
+    out.extend_from_slice(digits.format(command.opaque).as_bytes());
+    if let Some(remark) = &command.remark {
+        out.extend_from_slice(b",\"remark\":");
+        string(remark, out);
+    }
+    out.extend_from_slice(b",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":");
+    out.extend_from_slice(digits.format(command.version).as_bytes());
+    out.push(b'}');
+}
+
+fn string(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     // Without an end before the last byte, so that many bytes are looked at together.
     let odd = bytes.iter().fold(false, |odd, &byte| odd | (byte < 0x20) | (byte == b'"') | (byte == b'\\'));
     out.reserve(bytes.len() + 2);
-    out.put_u8(b'"');
+    out.push(b'"');
     if !odd {
-        out.put_slice(bytes);
-        return out.put_u8(b'"');
+        out.extend_from_slice(bytes);
+        return out.push(b'"');
     }
     let mut plain = 0;
     for (at, &byte) in bytes.iter().enumerate() {
         if byte >= 0x20 && byte != b'"' && byte != b'\\' {
             continue;
         }
-        out.put_slice(bytes.get(plain..at).unwrap_or_default());
+        out.extend_from_slice(bytes.get(plain..at).unwrap_or_default());
         plain = at + 1;
         match byte {
-            b'"' | b'\\' => out.put_slice(&[b'\\', byte]),
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
             _ => {
                 let digit = |value: u8| char::from_digit(value.into(), 16).map_or(b'0', |digit| digit as u8);
-                out.put_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
+                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
             }
         }
     }
-    out.put_slice(bytes.get(plain..).unwrap_or_default());
-    out.put_u8(b'"');
+    out.extend_from_slice(bytes.get(plain..).unwrap_or_default());
+    out.push(b'"');
 }
