@@ -124,6 +124,19 @@ impl Toy {
         reply
     }
 
+    /// The members of a group, to whom it knows.
+    fn list(&self, from: &Arc<Connection>, request: &Command) -> Command {
+        let state = self.state.lock();
+        let members = state.members.get(request.fields.get("consumerGroup").unwrap());
+        match members.filter(|all| all.values().any(|member| member.id() == from.id())) {
+            Some(all) => {
+                let list = all.keys().cloned().collect();
+                request.reply(0).body(json::write(&ConsumerList { consumer_id_list: list }))
+            }
+            None => request.reply(1),
+        }
+    }
+
     fn members_changed(&self, group: &str) {
         let members: Vec<_> = self
             .state
@@ -293,18 +306,7 @@ impl Handler for Toy {
                 self.members_changed(&group);
                 request.reply(0)
             }
-            request::GET_CONSUMER_LIST_BY_GROUP => {
-                let state = self.state.lock();
-                let members = state.members.get(request.fields.get("consumerGroup").unwrap());
-                match members.filter(|all| all.values().any(|member| member.id() == from.id())) {
-                    Some(all) => {
-                        let list = all.keys().cloned().collect();
-                        request.reply(0).body(json::write(&ConsumerList { consumer_id_list: list }))
-                    }
-                    // Whoever it does not know it tells nothing.
-                    None => request.reply(1),
-                }
-            }
+            request::GET_CONSUMER_LIST_BY_GROUP => self.list(from, &request),
             request::PULL_MESSAGE => {
                 let mut state = self.state.lock();
                 let (reply, hold) = state.pull(&request);
