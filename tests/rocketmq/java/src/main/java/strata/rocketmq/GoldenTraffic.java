@@ -2,6 +2,8 @@ package strata.rocketmq;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
+import org.apache.rocketmq.client.exception.MQClientException;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.message.Message;
@@ -12,6 +14,7 @@ final class GoldenTraffic {
     static final String TOPIC = "GoldenTopic";
     static final String GROUP = "GoldenGroup";
     private static final String IDLE = "IdleGroup";
+    private static final String TRACE = "GoldenTrace";
     private static final String PRODUCERS = "GoldenProducers";
     private static final int MESSAGES = 40;
 
@@ -20,7 +23,7 @@ final class GoldenTraffic {
     /** Sends, consumes and leaves one producer and one consumer connected; returns what {names} of commands stand for. */
     static Map<String, String> flow(World world) throws Exception {
         Target target = world.target;
-        for (String topic : new String[] {TOPIC, "GoldenOther"}) {
+        for (String topic : new String[] {TOPIC, "GoldenOther", TRACE}) {
             world.admin().createAndUpdateTopicConfig(target.brokerAddress(), new TopicConfig(topic, 4, 4, 6));
             world.awaitRoute(topic, 1);
         }
@@ -61,8 +64,27 @@ final class GoldenTraffic {
         names.put("id", first.getOffsetMsgId());
         names.put("nowhere", first.getOffsetMsgId().substring(0, 16) + "00000000FFFFFFFF");
         names.put("unique", first.getMsgId());
+        names.put("traced", traced(world));
         names.put("client", consumer.getDefaultMQPushConsumerImpl().getmQClientFactory().getClientId());
         return names;
+    }
+
+    /** The key of a message that was sent with tracing on, once its trace can be found. The topic of traces is on one broker. */
+    private static String traced(World world) throws Exception {
+        var producer = new DefaultMQProducer("TracedProducers", true, TRACE);
+        producer.setNamesrvAddr(world.target.namesrv);
+        producer.setInstanceName(world.name("traced"));
+        producer.start();
+        String key = producer.send(new Message("GoldenOther", "traced".getBytes()), new MessageQueue("GoldenOther", world.target.brokerName(), 0)).getMsgId();
+        Check.eventually(30, () -> {
+            try {
+                return world.admin().queryMessage(TRACE, key, 1, 0, Long.MAX_VALUE).getMessageList().isEmpty() ? "no trace" : null;
+            } catch (MQClientException e) {
+                return "the trace of " + key + ": " + e;
+            }
+        });
+        producer.shutdown();
+        return key;
     }
 
     private static org.apache.rocketmq.client.consumer.DefaultMQPushConsumer consume(World world, String group) throws Exception {

@@ -35,7 +35,7 @@ public final class Mqadmin {
             Map<String, String> printed = new LinkedHashMap<>();
             for (String line : Files.readAllLines(folder.resolve("commands"))) {
                 if (!line.isBlank() && !line.startsWith("#") && line.contains(only) && isFor(arguments[1], line)) {
-                    printed.put(unused(printed, line), new Printed(names).normal(line, run(line, names)));
+                    printed.put(unused(printed, line), new Printed(names).normal(line, Exported.with(run(line, names))));
                 }
             }
             Kept kept = new Kept(folder, arguments[1], target.brokers.size() > 1);
