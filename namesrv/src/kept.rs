@@ -87,7 +87,7 @@ impl Kept {
     }
 }
 
-/// The folder in which it is kept; without one, nothing outlives the process.
+/// The folder in which it is kept; without one, as in tests alone, nothing outlives the process.
 #[derive(Clone, Default)]
 pub struct Shelf(pub Option<Arc<dyn Disk>>);
 

@@ -15,10 +15,18 @@ struct Process {
 impl Process {
     fn start(folder: &std::path::Path) -> Process {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Process::spawn(address, |command| command.args(["--data", folder.to_str().unwrap()]))
+    }
+
+    /// One of a user with this home, who gives no folder.
+    fn at_home(address: SocketAddr, home: &std::path::Path) -> Process {
+        Process::spawn(address, |command| command.env("HOME", home))
+    }
+
+    fn spawn(address: SocketAddr, with: impl FnOnce(&mut Command) -> &mut Command) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stratamq"));
-        command.args(["namesrv", "--listen", &address.to_string(), "--data", folder.to_str().unwrap()]);
-        command.env_clear().stderr(Stdio::null());
-        Process { child: command.spawn().unwrap(), address }
+        command.args(["namesrv", "--listen", &address.to_string()]).env_clear().stderr(Stdio::null());
+        Process { child: with(&mut command).spawn().unwrap(), address }
     }
 
     fn connect(&self) -> TcpStream {
@@ -111,4 +119,34 @@ fn a_name_server_routes_what_is_registered_and_keeps_its_keys_over_a_restart() {
     client.write_all(&[0xff; 64]).unwrap();
     assert!(matches!(client.read(&mut [0; 64]), Ok(0) | Err(_)));
     assert_eq!(ask(&mut namesrv.connect(), &kv(102, ""), b"").0["code"], 0);
+}
+
+#[test]
+fn a_name_server_without_a_folder_keeps_its_keys_at_home_and_beside_others() {
+    let home = tempfile::tempdir().unwrap();
+    let [first, second] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [first, second] = [first, second].map(|listener| listener.local_addr().unwrap());
+    for value in ["1", "2"] {
+        let servers = [first, second].map(|address| Process::at_home(address, home.path()));
+        for (server, name) in servers.iter().zip(["a", "b"]) {
+            let mut client = server.connect();
+            if value == "2" {
+                let kept = ask(&mut client, &kv(101, ""), b"").0;
+                assert_eq!(kept["extFields"]["value"], format!("{name}1"), "as before the restart");
+            }
+            assert_eq!(ask(&mut client, &kv(100, &format!("{name}{value}")), b"").0["code"], 0);
+        }
+        servers.into_iter().for_each(Process::terminate);
+    }
+}
+
+#[test]
+fn a_name_server_that_can_keep_nothing_does_not_start() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join(".local"), "no folder").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stratamq"));
+    let started = command.args(["namesrv", "--listen", "127.0.0.1:0"]).env_clear().env("HOME", home.path());
+    let ended = started.output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(1) && said.contains("--data"), "{said}");
 }

@@ -9,7 +9,8 @@ settings! {
         /// The address on which brokers and clients are served.
         listen: Address = "0.0.0.0:9876";
         /// A folder for what outlives a restart: keys and values, the configuration of ordered topics. Routes do not;
-        /// brokers tell them again. Without it, nothing is kept.
+        /// brokers tell them again. Without it, it is called after the port of `listen`, as in
+        /// ~/.local/state/stratamq/namesrv-9876 (below $XDG_STATE_HOME if that is set, below /var/lib without a home).
         data: Folders, shown "/var/lib/stratamq/namesrv";
         /// The address of /rocketmq/nsaddr, /metrics, /health and /ready. Without it, none of them is served.
         http: Address, shown "0.0.0.0:9877";
