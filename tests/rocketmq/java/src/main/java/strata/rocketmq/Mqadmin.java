@@ -5,12 +5,10 @@ import java.io.PrintStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.TimeUnit;
 import org.apache.rocketmq.tools.command.MQAdminStartup;
 
 /**
@@ -110,22 +108,39 @@ public final class Mqadmin {
         PrintStream err = System.err;
         System.setOut(new PrintStream(printed, true));
         System.setErr(System.out);
-        ExecutorService thread = Executors.newSingleThreadExecutor(task -> {
-            Thread daemon = new Thread(task);
-            daemon.setDaemon(true);
-            return daemon;
-        });
+        Thread thread = new Thread(() -> MQAdminStartup.main0(words.toArray(new String[0]), null));
+        thread.setDaemon(true);
         try {
-            thread.submit(() -> MQAdminStartup.main0(words.toArray(new String[0]), null)).get(SECONDS_PER_COMMAND, TimeUnit.SECONDS);
-        } catch (java.util.concurrent.TimeoutException e) {
-            System.out.println("not done after " + SECONDS_PER_COMMAND + " s");
+            thread.start();
+            if (!ends(thread)) {
+                System.out.println("not done after " + SECONDS_PER_COMMAND + " s");
+            }
         } finally {
-            thread.shutdownNow();
+            thread.interrupt();
             Runtime.getRuntime().removeShutdownHook(leaving);
             System.out.flush();
             System.setOut(out);
             System.setErr(err);
         }
         return printed.toString();
+    }
+
+    /**
+     * Whether the command ends in time. At its end 5.5.0's waits until one of its threads has looked at a queue in vain for 3 s:
+     * that thread is woken up.
+     */
+    private static boolean ends(Thread command) throws Exception {
+        for (int i = 0; i < SECONDS_PER_COMMAND * 10; i++) {
+            command.join(100);
+            if (!command.isAlive()) {
+                return true;
+            }
+            if (Arrays.stream(command.getStackTrace()).anyMatch(call -> call.getMethodName().equals("shutdown"))) {
+                Thread[] all = new Thread[2 * Thread.activeCount()];
+                Thread.enumerate(all);
+                Arrays.stream(all).filter(each -> each != null && each.getName().startsWith("NettyEventExecutor")).forEach(Thread::interrupt);
+            }
+        }
+        return false;
     }
 }
