@@ -114,7 +114,6 @@ impl Front {
         ClusterInfo {
             broker_addr_table: brokers.collect(),
             cluster_addr_table: BTreeMap::from([("DefaultCluster".to_owned(), names)]),
-            ..ClusterInfo::default()
         }
     }
 
