@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use client::{Client, Consumed, Decision, Message, Outcome, Sent, TopicSettings};
+use client::{Client, Consumed, Decision, Error, Message, Outcome, Sent, TopicSettings};
 use parking_lot::Mutex;
 use protocol::message::OffsetId;
 use tokio::time::sleep;
@@ -91,6 +91,21 @@ async fn what_is_found_is_in_a_queue_of_the_broker_that_has_it() -> Outcome {
         let elsewhere = OffsetId { host: "10.9.9.9:1".parse().unwrap(), offset: 1 << 40 };
         assert!(admin.view(elsewhere).await.is_err());
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn how_far_a_group_is_cannot_be_told_without_all_brokers() -> Outcome {
+    let mut real = real::start(&[None, None]).await;
+    let client = Client::new(&real.address)?;
+    let admin = client.admin();
+    admin.create_group("c").await?;
+    for (sent, _) in one_of_each_broker(&client).await? {
+        client.pull_consumer("c").commit(&sent.queue, 1).await?;
+    }
+    assert_eq!(admin.places("c", None).await?.len(), 2);
+    real.serving.pop();
+    assert!(matches!(admin.places("c", None).await, Err(Error::Unanswered(_))));
     Ok(())
 }
 

@@ -22,7 +22,8 @@ use tokio::net::TcpListener;
 pub struct Real {
     /// Of the first broker; each of them is a name server, too.
     pub address: String,
-    _serving: Vec<(Server, Listening)>,
+    /// Whoever is taken out of it is as dead as a killed process.
+    pub serving: Vec<(Server, Listening)>,
 }
 
 struct Broker {
@@ -52,7 +53,7 @@ pub async fn start(hosts: &[Option<SocketAddr>]) -> Real {
         let listening = server.listen(listener).unwrap();
         (server, listening)
     });
-    Real { _serving: serving.collect(), address: all[0].address.clone() }
+    Real { serving: serving.collect(), address: all[0].address.clone() }
 }
 
 async fn open(id: u32, host: SocketAddr) -> Arc<Served> {

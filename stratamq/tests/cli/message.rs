@@ -70,7 +70,7 @@ impl Drop for Following {
 /// The group has consumed what is first in queue 0 of the second broker, and nothing of the first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn who_has_consumed_a_message_is_told_by_the_broker_that_has_it() -> Outcome {
-    let real = real::start(&[None, None]).await;
+    let mut real = real::start(&[None, None]).await;
     let client = Client::new(&real.address)?;
     let one = TopicSettings { read_queues: 1, write_queues: 1, ..TopicSettings::default() };
     client.admin().create_topic("orders", &one).await?;
@@ -102,6 +102,15 @@ async fn who_has_consumed_a_message_is_told_by_the_broker_that_has_it() -> Outco
     assert_eq!(groups, [(json!("broker-0"), json!(false)), (json!("broker-1"), json!(true))]);
     let (code, why) = cli.refuses("message find k9 --topic orders");
     assert_eq!((code, why.as_str()), (1, "stratamq: no message has the key 'k9'\n"));
+
+    // By its topic of retries a group is listed.
+    client.admin().create_topic("%RETRY%billing", &one).await?;
+    assert_eq!(cli.json("group list"), [json!({ "group": "billing", "members": 0, "lag": 1 })]);
+    real.serving.pop();
+    for arguments in ["group lag billing", "group list", "message find k1 --topic orders"] {
+        let (code, why) = cli.refuses(arguments);
+        assert!(code == 1 && why.contains("cannot connect"), "{arguments}: {why}");
+    }
     Ok(())
 }
 
