@@ -73,7 +73,10 @@ fn beyond_ports(listen: &Address, vbs: u64) -> Option<String> {
     let highest = u64::from(u16::MAX).saturating_sub(others);
     (u64::from(listen.port()) > highest).then(|| {
         let last = u64::from(listen.port()) + others;
-        format!("listen = '{listen}': the last of {vbs} virtual brokers would be on port {last}; {highest} is the highest port to begin with")
+        format!(
+            "listen = '{listen}': the last of {vbs} virtual brokers would be on port {last}; {highest} is the highest \
+             port to begin with"
+        )
     })
 }
 
