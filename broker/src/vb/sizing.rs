@@ -16,7 +16,7 @@ use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::run::{Cursor, Run};
 use crate::checkpoint::store::Store;
 use crate::error::Error;
-use crate::index::queue::Row;
+use crate::index::queue::{Queue, Row};
 use crate::state::TopicId;
 
 /// How often it is looked for topics that may be too large by now.
@@ -28,7 +28,7 @@ const SLACK: u64 = 8;
 const PARTS: u64 = 64;
 
 /// What is kept of a topic, and how far the log has to come before that can be too much.
-struct Seen {
+pub(super) struct Seen {
     kept: u64,
     due: u64,
 }
@@ -48,7 +48,8 @@ pub(super) async fn run(vb: Weak<Vb>) {
 }
 
 impl Vb {
-    async fn shrink_topics(&self, seen: &mut BTreeMap<TopicId, Seen>) -> Result<(), Error> {
+    /// Shrinks what is too large. `seen` is what the last look came to.
+    pub(super) async fn shrink_topics(&self, seen: &mut BTreeMap<TopicId, Seen>) -> Result<(), Error> {
         let (bounded, end) = {
             let core = self.core();
             let state = core.state();
@@ -77,8 +78,15 @@ impl Vb {
         let (bytes, from) = rows.newest(kept).await?;
         let Some(from) = from else { return Ok(bytes) };
         let firsts = rows.firsts(from).await?;
+        // Between two checkpoints: the next one saves where queues begin now, and only then do merges drop what was before.
+        let _alone = self.keeping.lock().await;
         for queue in &queues {
-            self.core().raise(queue.slot, firsts.get(&key(queue)).copied().unwrap_or(queue.hot_from));
+            let mut core = self.core();
+            // A deleted queue's place may be another's by now.
+            let is_there = |at: &Queue| (at.topic, at.queue) == (queue.topic, queue.queue);
+            if core.index().at(queue.slot).is_some_and(is_there) {
+                core.raise(queue.slot, firsts.get(&key(queue)).copied().unwrap_or(queue.hot_from));
+            }
         }
         Ok(bytes)
     }

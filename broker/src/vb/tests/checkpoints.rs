@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use super::world::*;
@@ -190,17 +189,6 @@ async fn a_checkpoint_that_is_given_up_anywhere_is_made_good_by_the_next() {
         }
     }
     panic!("it does not end");
-}
-
-/// Whether it is ready within so many polls; others run in between.
-async fn poll_often(future: &mut (impl Future + Unpin), polls: usize) -> bool {
-    for _ in 0..polls {
-        if Pin::new(&mut *future).poll(&mut Context::from_waker(Waker::noop())).is_ready() {
-            return true;
-        }
-        tokio::task::yield_now().await;
-    }
-    false
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -214,4 +216,35 @@ async fn about_so_many_bytes_are_kept_of_a_topic_and_all_of_others() {
     tokio::time::sleep(2 * MINUTE).await;
     let kept = bytes_of(&vb, 0).await;
     assert!((KEPT..KEPT + KEPT / 4).contains(&kept), "{kept}");
+}
+
+/// Its owner dies right after: a merge has dropped nothing that a queue of the next one has.
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_shrunk_at_any_point_of_a_checkpoint_loses_nothing_that_it_has() {
+    for polls in 1..1_000 {
+        let world = World::new(Limits::default(), 1 << 30);
+        let vb = world.founded().await;
+        change(&vb, &with_attribute(T, TOPICS[0].0, "retention.bytes", 2_000)).unwrap();
+        for round in 0..8 {
+            (0..5).for_each(|_| drop(send(&vb, 0, 0, &[b'x'; 300]).unwrap()));
+            settle().await;
+            if round < 7 {
+                vb.checkpoint().await.unwrap();
+            }
+        }
+        // The eighth merges.
+        let mut checkpoint = pin!(vb.checkpoint());
+        if poll_often(&mut checkpoint, polls).await {
+            assert!(polls > 1, "it never waits for anything");
+            return;
+        }
+        let mut seen = BTreeMap::new();
+        let (saved, shrunk) = tokio::join!(checkpoint, vb.shrink_topics(&mut seen));
+        saved.and(shrunk).unwrap();
+        assert!(min(&vb, T, 0) > 0);
+        let vb = world.open().await;
+        let first = min(&vb, T, 0);
+        assert_eq!(read_queue(&vb, 0, 0, first).await.len() as u64, 40 - first, "after {polls} polls");
+    }
+    panic!("it does not end");
 }

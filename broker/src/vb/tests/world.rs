@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -285,6 +286,17 @@ impl World {
         settle().await;
         vb
     }
+}
+
+/// Whether it is ready within so many polls; others run in between.
+pub async fn poll_often(future: &mut (impl Future + Unpin), polls: usize) -> bool {
+    for _ in 0..polls {
+        if Pin::new(&mut *future).poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    false
 }
 
 /// Lets all tasks run until nothing moves.
