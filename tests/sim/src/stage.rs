@@ -161,11 +161,11 @@ impl Stage {
     }
 
     /// One virtual broker, and nobody who serves it.
-    pub fn broker_load(&self) -> Arc<BrokerLoad> {
+    pub fn broker_load(&self, plan: Plan) -> Arc<BrokerLoad> {
         Arc::new(BrokerLoad {
             world: self.world.clone(),
             clients: self.clients.clone(),
-            plan: Plan::calm(),
+            plan,
             quorums: (3, 3, 2),
             chance: self.world.chance.fork(),
             owners: Default::default(),

@@ -152,3 +152,13 @@ fn s23_a_broker_that_is_started_again_serves_at_once() -> Result<(), String> {
 fn s24_an_owner_that_was_robbed_unnoticed_begins_anew() -> Result<(), String> {
     brokers::s24_an_owner_that_was_robbed_unnoticed_begins_anew()
 }
+
+#[test]
+fn s25_a_checkpoint_that_a_stop_gives_up_is_made_good_by_the_next() -> Result<(), String> {
+    brokers::s25_a_checkpoint_that_a_stop_gives_up_is_made_good_by_the_next()
+}
+
+#[test]
+fn s26_an_owner_that_dies_when_its_log_is_trimmed_has_saved_where_queues_begin() -> Result<(), String> {
+    brokers::s26_an_owner_that_dies_when_its_log_is_trimmed_has_saved_where_queues_begin()
+}

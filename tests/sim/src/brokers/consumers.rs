@@ -75,10 +75,7 @@ impl BrokerLoad {
         let (topic, whose) = (at.1, at.clone());
         let reply = door::ask(self, client, owner, request, move |model, reply| {
             if reply.code == response::PULL_OFFSET_MOVED {
-                model.violation(
-                    "Q1",
-                    format!("a pull of {whose:?} from {from} is told that its offset moved"),
-                );
+                model.queue_begins(&whose, from, requests::next(reply));
             }
             for (wanted, seen) in (from..).zip(requests::seen(topic, reply)) {
                 if seen.place.offset != wanted {
@@ -89,7 +86,12 @@ impl BrokerLoad {
             }
         });
         let reply = reply.await?;
-        let count = requests::seen(topic, &reply).len() as u64;
-        matches!(reply.code, response::SUCCESS | response::PULL_NOT_FOUND).then_some(from + count)
+        match reply.code {
+            response::SUCCESS | response::PULL_NOT_FOUND => {
+                Some(from + requests::seen(topic, &reply).len() as u64)
+            }
+            response::PULL_OFFSET_MOVED => Some(requests::next(&reply)),
+            _ => None,
+        }
     }
 }

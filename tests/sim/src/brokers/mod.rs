@@ -67,11 +67,17 @@ pub struct Plan {
     /// Links of which less is needed are replaced by sparse copies, and how often one is looked for.
     pub sparse_percent: u16,
     pub thin_every: Duration,
+    /// Bytes of the log that are kept; 0: all.
+    pub retention_bytes: u64,
+    /// Whether some messages are transactional. One that nobody decides keeps the log as it is.
+    pub transactions: bool,
 }
 
 impl Plan {
     pub fn draw(chance: &Chance) -> Plan {
         let pause = chance.one_of([2, 10, 50]);
+        let roll_bytes = chance.one_of([5_000, 50_000]);
+        let retention_bytes = chance.one_of([0, 3 * roll_bytes]);
         Plan {
             producers: 1 + chance.index(3),
             consumers: 1 + chance.index(2),
@@ -86,7 +92,7 @@ impl Plan {
             losses: chance.one_of([0.0, 0.01, 0.1]),
             way_ms: chance.one_of([(0, 2), (0, 20)]),
             entry_bytes: chance.one_of([1_000, 10_000, 100_000]),
-            roll_bytes: chance.one_of([5_000, 50_000]),
+            roll_bytes,
             tail_bytes: chance.one_of([1_000, 1 << 20]),
             read_bytes: chance.one_of([64 << 10, 1 << 20]),
             checkpoint_bytes: chance.one_of([5_000, 50_000, 1 << 30]),
@@ -96,6 +102,8 @@ impl Plan {
             // At 100 every link is replaced once: its commits and marks are not needed.
             sparse_percent: chance.one_of([0, 60, 100]),
             thin_every: Duration::from_millis(chance.one_of([300, 2_000])),
+            retention_bytes,
+            transactions: retention_bytes == 0 || chance.hits(0.3),
         }
     }
 
@@ -124,6 +132,8 @@ impl Plan {
             skew_ms: 0,
             sparse_percent: 0,
             thin_every: Duration::from_secs(600),
+            retention_bytes: 0,
+            transactions: true,
         }
     }
 }

@@ -108,7 +108,8 @@ impl Bound for Street {
     fn open(self: Box<Self>, served: &Arc<Served>) -> io::Result<Box<dyn Doors>> {
         let (Street { load, process }, vb) = (*self, &served.vb);
         load.world.trace.note(&format!("p{} owns {}, epoch {}", process.id.0, vb.name, vb.epoch()));
-        load.world.judge.hear(|model| model.broker_opened(process.id, vb.epoch(), &vb.core()));
+        let kept = load.plan.retention_bytes;
+        load.world.judge.hear(|model| model.broker_opened(process.id, vb.epoch(), &vb.core(), kept));
         let owner = Arc::new(Owner {
             process,
             door: served.door(),
@@ -225,7 +226,11 @@ fn settings(load: &BrokerLoad, name: &str) -> Settings {
         namesrvs: Vec::new(),
         lease: load.plan.lease,
         limits,
-        known: broker::state::Settings { sparse_percent: load.plan.sparse_percent, ..Default::default() },
+        known: broker::state::Settings {
+            sparse_percent: load.plan.sparse_percent,
+            retention_bytes: load.plan.retention_bytes,
+            ..Default::default()
+        },
         net: Default::default(),
         machine: name.to_owned(),
     }

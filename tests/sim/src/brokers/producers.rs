@@ -25,7 +25,7 @@ impl BrokerLoad {
     async fn produce(self: &Arc<BrokerLoad>, client: &Arc<Process>) {
         match self.chance.index(20) {
             0..3 => drop(self.send(client, self.outgoing(2 + self.chance.index(3))).await),
-            3..5 => drop(self.transact(client).await),
+            3..5 if self.plan.transactions => drop(self.transact(client).await),
             _ => drop(self.send(client, self.outgoing(1)).await),
         }
     }

@@ -96,6 +96,11 @@ pub fn pull(group: &str, topic: &str, queue: u16, from: u64) -> Command {
     pull.write()
 }
 
+/// Where the next pull begins, as the reply to one says.
+pub fn next(reply: &Command) -> u64 {
+    reply.fields.number("nextBeginOffset").unwrap_or(0)
+}
+
 /// The messages of a pull's reply.
 pub fn seen(topic: usize, reply: &Command) -> Vec<Seen> {
     let mut body = reply.body.clone();

@@ -1,7 +1,7 @@
 //! What clients of a virtual broker were told. Q1: offsets without holes, each given once. Q2: an acknowledged message
-//! is delivered, from where it was acknowledged. Q3: what was committed, created or decided stays so. Q4: a unit is
-//! there whole or not at all. Q5: store times never fall. O1: who has lost a virtual broker closes its doors. O2: who
-//! serves it claims it again only while nobody else has owned it since.
+//! is delivered, from where it was acknowledged, unless as much as is to be kept was stored behind it. Q3: what was
+//! committed, created or decided stays so. Q4: a unit is there whole or not at all. Q5: store times never fall. O1: who
+//! has lost a virtual broker closes its doors. O2: who serves it claims it again only while nobody else has owned it since.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -53,8 +53,8 @@ const STALE: Duration = Duration::from_secs(CERTAIN.as_secs() + 1);
 #[derive(Default)]
 pub struct Brokers {
     ids: u64,
-    /// What was sent, and the end that its queue had then.
-    sent: BTreeMap<u64, (Value, u64)>,
+    /// What was sent, where to, and the end that its queue had then.
+    sent: BTreeMap<u64, (Value, Queue, u64)>,
     /// Messages that were sent together.
     units: Vec<Vec<u64>>,
     /// Who is where, as anybody was told; and where each is.
@@ -63,6 +63,8 @@ pub struct Brokers {
     acknowledged: BTreeMap<u64, Place>,
     /// For each queue, one more than the highest offset that anybody was told of.
     ends: BTreeMap<Queue, u64>,
+    /// For each queue, the highest offset at which anybody was told that it begins.
+    begins: BTreeMap<Queue, u64>,
     times: BTreeMap<u64, i64>,
     /// Topics that messages were acknowledged in, with their numbers once known.
     topics: BTreeMap<usize, Option<u32>>,
@@ -96,9 +98,9 @@ impl Brokers {
     }
 
     pub fn sent(&mut self, unit: &Outgoing, half: bool) {
-        let end = self.end(unit.topic, unit.queue);
+        let (queue, end) = ((unit.topic, unit.queue), self.end(unit.topic, unit.queue));
         for (id, body) in &unit.messages {
-            self.sent.insert(*id, (Value::of(body), end));
+            self.sent.insert(*id, (Value::of(body), queue, end));
             if half {
                 self.transactions.insert(*id);
             }
@@ -145,6 +147,33 @@ impl Brokers {
         let before = *self.places.entry((queue, place.offset)).or_insert((id, place.position));
         (before != (id, place.position))
             .then(|| format!("{place:?} holds message {id}, and held {} at {}", before.0, before.1))
+    }
+
+    /// Whether a message may have been given up unseen: its queue begins later than it can be.
+    fn may_be_gone(&self, id: &u64) -> bool {
+        let at = match (self.acknowledged.get(id), self.sent.get(id)) {
+            (Some(place), _) => Some(((place.topic, place.queue), place.offset)),
+            (None, sent) => sent.map(|(_, queue, end)| (*queue, *end)),
+        };
+        at.is_some_and(|(queue, offset)| self.begins.get(&queue).is_some_and(|begins| offset < *begins))
+    }
+
+    /// A message that an owner has given up, although it lies among the last bytes, so many, that are kept; or one that
+    /// it has not given up, although its link is deleted: the log begins at `first`.
+    fn wrongly_given_up(&self, core: &Core, kept: u64, first: u64) -> Option<String> {
+        let kept_from = if kept == 0 { 0 } else { core.acknowledged().saturating_sub(kept) };
+        self.acknowledged.iter().find_map(|(id, place)| {
+            let topic = core.state().topic(&topic_name(place.topic));
+            let min = topic.map_or(0, |topic| core.min_offset(topic.id, place.queue));
+            let is = |what: String| Some(format!("message {id} at {place:?} is {what}"));
+            match place.offset < min {
+                true if place.position >= kept_from => {
+                    is(format!("given up, but all from {kept_from} on is kept"))
+                }
+                false if place.position < first => is(format!("not given up, but the log begins at {first}")),
+                _ => None,
+            }
+        })
     }
 
     /// What an owner that has just taken over does not know, and must.
@@ -195,17 +224,21 @@ impl Brokers {
     /// What is wrong once everything was read.
     fn wrong_at_the_end(&self) -> Option<(&'static str, String)> {
         let seen = |id: &u64| self.seen.contains_key(id);
-        if let Some((id, place)) = self.acknowledged.iter().find(|(id, _)| !seen(id)) {
+        let lost = |id: &u64| !seen(id) && !self.may_be_gone(id);
+        if let Some((id, place)) = self.acknowledged.iter().find(|(id, _)| lost(id)) {
             return Some(("Q2", format!("message {id}, acknowledged at {place:?}, is never delivered")));
         }
         let torn = self.units.iter().find(|unit| {
             let there = unit.iter().filter(|id| seen(id)).count();
-            there != 0 && there != unit.len()
+            there != 0 && there != unit.len() && !unit.iter().any(|id| self.may_be_gone(id))
         });
         if let Some(unit) = torn {
             return Some(("Q4", format!("of the unit {unit:?} only a part is there")));
         }
-        let other = self.decided.iter().find(|(id, committed)| seen(id) != **committed);
+        let other = self.decided.iter().find(|(id, committed)| match committed {
+            true => lost(id),
+            false => seen(id),
+        });
         if let Some((id, committed)) = other {
             return Some((
                 "Q3",
@@ -219,7 +252,7 @@ impl Brokers {
 
 impl Model {
     /// An owner serves.
-    pub fn broker_opened(&mut self, process: ProcessId, epoch: u64, core: &Core) {
+    pub fn broker_opened(&mut self, process: ProcessId, epoch: u64, core: &Core, kept: u64) {
         self.brokers.serving.insert(process, epoch);
         self.count("brokers opened");
         let begins = core.acknowledged();
@@ -230,6 +263,10 @@ impl Model {
         }
         if let Some((rule, text)) = self.brokers.lacks(core) {
             self.violation(rule, format!("the owner of epoch {epoch}: {text}"));
+        }
+        let first = self.metadata.log.first().copied().unwrap_or(0);
+        if let Some(text) = self.brokers.wrongly_given_up(core, kept, first) {
+            self.violation("Q2", format!("the owner of epoch {epoch}: {text}"));
         }
         let newest_time = self.brokers.times.values().next_back().copied();
         if newest_time.is_some_and(|time| core.last_time() < time) {
@@ -269,7 +306,7 @@ impl Model {
         if let Some(before) = self.brokers.acknowledged.insert(id, place).filter(|before| *before != place) {
             self.violation("Q2", format!("message {id} was acknowledged at {before:?} and at {place:?}"));
         }
-        let before = self.brokers.sent.get(&id).map_or(0, |(_, end)| *end);
+        let before = self.brokers.sent.get(&id).map_or(0, |(.., end)| *end);
         if place.offset < before {
             let text =
                 format!("message {id} is at {place:?}: its queue had come to {before} before it was sent");
@@ -286,6 +323,17 @@ impl Model {
         }
     }
 
+    /// Who asked for an offset of a queue was told that it begins behind that.
+    pub fn queue_begins(&mut self, at: &Progress, asked: u64, begins: u64) {
+        self.count("pulls from before a queue's beginning");
+        if begins <= asked {
+            let text = format!("a pull of {at:?} from {asked} is told that its offset moved, to {begins}");
+            self.violation("Q1", text);
+        }
+        let known = self.brokers.begins.entry((at.1, at.2)).or_default();
+        *known = begins.max(*known);
+    }
+
     /// A consumer was given a message.
     pub fn message_seen(&mut self, seen: &Seen) {
         self.count("messages consumed");
@@ -293,7 +341,7 @@ impl Model {
         if !fits {
             return self.violation("Q2", format!("what is at {place:?} is not of the topic asked for"));
         }
-        if self.brokers.sent.get(id).map(|(sent, _)| sent) != Some(value) {
+        if self.brokers.sent.get(id).map(|(sent, ..)| sent) != Some(value) {
             self.violation("Q2", format!("{place:?} holds message {id}, which nobody sent so"));
         }
         if let Some(wrong) = self.brokers.note(*id, *place) {

@@ -7,7 +7,11 @@ use metadata::schema::{LedgerMetadata, Link, Scope, State, check_transition};
 use protocol::{BookieId, EntryId, LedgerId};
 
 use super::Model;
+use crate::brokers::owner::LOG;
 use crate::process::ProcessId;
+
+/// What the tally says of trims.
+pub const LINKS_DELETED: &str = "links of the virtual broker's log deleted";
 
 #[derive(Default)]
 pub struct Metadata {
@@ -15,6 +19,8 @@ pub struct Metadata {
     deleted: BTreeSet<LedgerId>,
     /// Links of logs, by their keys.
     links: BTreeMap<String, LedgerId>,
+    /// Where those of the virtual broker's log begin.
+    pub log: BTreeSet<u64>,
 }
 
 impl Metadata {
@@ -101,11 +107,19 @@ impl Model {
     fn linked(&mut self, scope: &Scope, key: &str, value: Option<&Bytes>) {
         let logs = format!("{}/strata/vb/", scope.as_str());
         let name = key.strip_prefix(&logs).and_then(|rest| rest.split_once('/')).map(|(name, _)| name);
-        let Some(name) = name.filter(|name| scope.vb_link_base(name, key).is_some()) else { return };
-        let Some(value) = value else {
-            self.metadata.links.remove(key);
+        let Some((name, base)) = name.and_then(|name| Some((name, scope.vb_link_base(name, key)?))) else {
             return;
         };
+        let Some(value) = value else {
+            self.metadata.links.remove(key);
+            if name == LOG && self.metadata.log.remove(&base) {
+                self.count(LINKS_DELETED);
+            }
+            return;
+        };
+        if name == LOG {
+            self.metadata.log.insert(base);
+        }
         match Link::decode(name, value) {
             Ok(link) => {
                 if link.sparse.is_some() {

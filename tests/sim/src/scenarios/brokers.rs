@@ -1,14 +1,15 @@
-//! Scenarios about who serves a virtual broker (S19 to S24).
+//! Scenarios about who serves a virtual broker, and what one owner leaves to the next (S19 to S26).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker::own::Broker;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::brokers::BrokerLoad;
 use crate::brokers::owner;
 use crate::brokers::scrub::scrub;
+use crate::brokers::{BrokerLoad, Plan};
+use crate::judge::metadata::LINKS_DELETED;
 use crate::metastore::Fate;
 use crate::stage::{Stage, play};
 use crate::world::Peer;
@@ -30,8 +31,12 @@ struct Player {
 
 impl Scene {
     fn set(stage: &Stage) -> Scene {
+        Scene::set_for(stage, Plan::calm())
+    }
+
+    fn set_for(stage: &Stage, plan: Plan) -> Scene {
         let client = stage.clients.join(&stage.world, "client");
-        Scene { load: stage.broker_load(), client, stage: stage.clone() }
+        Scene { load: stage.broker_load(plan), client, stage: stage.clone() }
     }
 
     /// With one who serves, alone.
@@ -77,6 +82,32 @@ impl Scene {
         let closed = || self.load.owner_of(&player.peer.process).is_none();
         self.stage
             .expect(self.stage.world.until(CLOSING, closed).await, &format!("{when} its doors are closed"))
+    }
+
+    /// Nothing of this one reaches any bookie, until mended.
+    fn cut_off(&self, peer: &Peer) {
+        let world = &self.stage.world;
+        world.nodes.iter().for_each(|node| world.network.cut_requests(&peer.process, &node.id));
+    }
+
+    /// Sends until the log's old end is deleted, once more.
+    async fn fill_until_trimmed(&self) -> Result<(), String> {
+        let trims = || self.stage.world.judge.model().counted(LINKS_DELETED);
+        let before = trims();
+        let trimmed = async {
+            while trims() == before {
+                sleep(Duration::from_micros(100)).await;
+            }
+        };
+        let filling = async {
+            loop {
+                self.load.send_one(&self.client.process).await;
+            }
+        };
+        let trimmed = async {
+            tokio::select! { biased; () = trimmed => {}, () = filling => {} }
+        };
+        self.stage.expect(timeout(LONG, trimmed).await.is_ok(), "the log is trimmed")
     }
 
     fn dies(&self, player: Player) {
@@ -188,6 +219,48 @@ pub fn s24_an_owner_that_was_robbed_unnoticed_begins_anew() -> Result<(), String
         scene.must_serve(&first, LONG, "after the other's time").await?;
         stage.expect(scene.epoch_of(&first) > epoch, "in an epoch of its own")?;
         drop(first);
+        scene.ends().await
+    })
+}
+
+/// Time runs out wherever its last checkpoint is. The process goes on for a moment, and what it saves then is whole.
+pub fn s25_a_checkpoint_that_a_stop_gives_up_is_made_good_by_the_next() -> Result<(), String> {
+    for ms in [1, 2, 3, 4, 6, 8] {
+        play(4, async |stage| {
+            let (scene, first) = Scene::with_owner(&stage).await?;
+            let Player { peer, broker } = first;
+            let stopping = tokio::spawn(async move { broker.stop().await });
+            sleep(Duration::from_millis(ms)).await;
+            scene.cut_off(&peer);
+            stage.expect(stopping.await.is_ok(), "it stops")?;
+            stage.world.network.mend();
+            sleep(LONG).await;
+            peer.process.kill();
+            let second = scene.enter("B").await?;
+            scene.must_serve(&second, LONG, "after the stop").await?;
+            drop(second);
+            scene.ends().await
+        })?;
+    }
+    Ok(())
+}
+
+pub fn s26_an_owner_that_dies_when_its_log_is_trimmed_has_saved_where_queues_begin() -> Result<(), String> {
+    let plan = Plan {
+        sizes: (300, 500),
+        roll_bytes: 2_000,
+        retention_bytes: 6_000,
+        checkpoint_after: Duration::from_millis(300),
+        ..Plan::calm()
+    };
+    play(4, async |stage| {
+        let scene = Scene::set_for(&stage, plan.clone());
+        for name in ["A", "B", "C"] {
+            let owner = scene.enter(name).await?;
+            scene.must_serve(&owner, LONG, "after the death of the one before").await?;
+            scene.fill_until_trimmed().await?;
+            scene.dies(owner);
+        }
         scene.ends().await
     })
 }

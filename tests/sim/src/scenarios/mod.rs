@@ -1,4 +1,4 @@
-//! The scenarios S1 to S24: regressions that others have lived through, each played with several seeds.
+//! The scenarios S1 to S26: regressions that others have lived through, each played with several seeds.
 
 pub mod bookies;
 pub mod brokers;
@@ -117,5 +117,13 @@ pub const ALL: &[(&str, Scenario)] = &[
     (
         "s24_an_owner_that_was_robbed_unnoticed_begins_anew",
         brokers::s24_an_owner_that_was_robbed_unnoticed_begins_anew,
+    ),
+    (
+        "s25_a_checkpoint_that_a_stop_gives_up_is_made_good_by_the_next",
+        brokers::s25_a_checkpoint_that_a_stop_gives_up_is_made_good_by_the_next,
+    ),
+    (
+        "s26_an_owner_that_dies_when_its_log_is_trimmed_has_saved_where_queues_begin",
+        brokers::s26_an_owner_that_dies_when_its_log_is_trimmed_has_saved_where_queues_begin,
     ),
 ];
