@@ -117,7 +117,7 @@ async fn about_so_many_bytes_are_kept_of_a_log() {
     let limits = Limits { checkpoint_bytes: 2_000, ..Limits::default() };
     let world = World::new(limits, 2_000);
     let vb = world.founded().await;
-    let bytes = Change::Setting { key: "retentionBytes".into(), value: Some(KEPT.to_string().into()) };
+    let bytes = Change::Setting { key: "retentionBytes".into(), value: Some(KEPT.to_string()) };
     change(&vb, &bytes).unwrap();
     for _ in 0..1_000 {
         send(&vb, 0, 0, &[b'x'; 300]).unwrap();
