@@ -138,7 +138,7 @@ async fn deliver(
     };
     let due: Vec<Row> = rows.iter().take_while(|row| until(row).is_zero()).copied().collect();
     *head = rows.get(due.len()).copied();
-    if !due.is_empty() {
+    if !due.is_empty() || head.is_none() {
         batch(served, topic, level, &due).await?;
         if served.vb.core().state().delivered(level) == from {
             return Err(Trouble::Stuck(from));
