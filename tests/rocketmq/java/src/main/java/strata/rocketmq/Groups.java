@@ -21,7 +21,7 @@ final class Groups implements Scenario {
         var consumer = world.pushConsumer(group, topic, "A || B");
         consumer.registerMessageListener(PushConcurrent.taking(inbox));
         consumer.start();
-        Check.eventually(40, () -> inbox.size() == 20 ? null : inbox.size() + " of 20 arrived");
+        Check.eventually(60, () -> inbox.size() == 20 ? null : inbox.size() + " of 20 arrived");
         var connections = admin.examineConsumerConnectionInfo(group);
         Check.same(1, connections.getConnectionSet().size(), "connections");
         var connection = connections.getConnectionSet().iterator().next();

@@ -23,12 +23,12 @@ final class PushConcurrent implements Scenario {
         consumer.setConsumeMessageBatchMaxSize(8);
         consumer.registerMessageListener(taking(inbox));
         consumer.start();
-        inbox.expect(30, sent);
+        inbox.expect(60, sent);
         for (int i = 0; i < 50; i++) {
             producer.send(new Message(topic, ("new " + i).getBytes()));
             sent.add("new " + i);
         }
-        inbox.expectOnce(30, sent);
+        inbox.expectOnce(60, sent);
         consumer.shutdown();
         var stats = world.admin().examineConsumeStats(group, topic);
         Check.same(4, stats.getOffsetTable().size(), "queues with an offset");
@@ -39,7 +39,7 @@ final class PushConcurrent implements Scenario {
         var next = world.pushConsumer(group, topic);
         next.registerMessageListener(taking(second));
         next.start();
-        second.expectOnce(30, Set.of("latest"));
+        second.expectOnce(60, Set.of("latest"));
     }
 
     static MessageListenerConcurrently taking(Inbox inbox) {
