@@ -52,7 +52,7 @@ need_rust() {
     rust_is_new_enough || fail "Rust $rust_needed or newer is needed. Install it from https://rustup.rs and start again."
 }
 
-# What compiling takes: a C++ compiler and libclang for RocksDB, protoc for etcd's and BookKeeper's messages.
+# What compiling takes: a C++ compiler and libclang for RocksDB, make for jemalloc, protoc for the messages of etcd and BookKeeper.
 need_compilers() {
     need c++ g++ libc6-dev
     need make make
