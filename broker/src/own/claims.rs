@@ -28,6 +28,16 @@ pub(super) struct Claims {
     watch: tokio::sync::Mutex<Option<Box<dyn Watch>>>,
 }
 
+/// What became of an attempt to claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Ours,
+    /// Somebody was faster; the next look says who.
+    Not,
+    /// What we serve is ours no more, though nobody claims it: another has owned it since, and has gone.
+    Robbed,
+}
+
 /// How many virtual brokers the cluster has: the first broker decides.
 pub(super) async fn virtual_brokers(
     store: &dyn Store,
@@ -120,7 +130,7 @@ impl Claims {
         vb: u32,
         instead_of: Option<Revision>,
         held: Option<u64>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Taken, Error> {
         let key = self.scope.claim(vb);
         let compare = match instead_of {
             Some(at) => Compare::Unchanged(key.clone(), at),
@@ -130,16 +140,16 @@ impl Claims {
         if let Some(epoch) = held.filter(|_| !planted::on(Bug::ClaimIgnoresEpoch)) {
             let log = format!("vb-{vb}");
             let owner = self.store.get(&self.scope.vb_owner(&log)).await?;
-            let Some(owner) = owner else { return Ok(false) };
+            let Some(owner) = owner else { return Ok(Taken::Robbed) };
             if Owner::decode(&log, &owner.value)?.epoch != epoch {
-                return Ok(false);
+                return Ok(Taken::Robbed);
             }
             txn = txn.compare(Compare::Unchanged(owner.key, owner.modified));
         }
         let lease = self.lease().await?;
         match commit(&*self.store, txn.put_leased(key, self.me.encode(), lease)).await {
-            Ok(TxnOutcome::Done(_)) => Ok(true),
-            Ok(TxnOutcome::Conflict(_)) => Ok(false),
+            Ok(TxnOutcome::Done(_)) => Ok(Taken::Ours),
+            Ok(TxnOutcome::Conflict(_)) => Ok(Taken::Not),
             Err(error) => {
                 if error == Error::LeaseGone {
                     *self.lease.lock() = None;

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use ledger::log::Logs;
 use metadata::schema::Claim;
-use metadata::{Scope, Store};
+use metadata::{Revision, Scope, Store};
 use net::http::Response;
 use parking_lot::Mutex;
 use protocol::body::advertise::Rules;
@@ -35,7 +35,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout};
 
-use self::claims::Claims;
+use self::claims::{Claims, Taken};
 use self::clocks::Judged;
 use self::doors::Sockets;
 use self::front::Front;
@@ -342,41 +342,46 @@ async fn look(
     };
     let next = policy::next(all, &now, mine, shared.claims.me(), outage.is_past(at, lease));
     for vb in next.lost {
-        let told = shared.leave.send_if_modified(|leave| leave.lost.insert(vb));
-        if told {
-            tracing::warn!(vb, "another broker has claimed it: stepping down");
-        }
+        shared.step_down(vb, "another broker has claimed it");
     }
     for (vb, instead_of) in next.claim {
-        // First of all: who cannot serve it leaves it to others, and who has its ports is the only one of his name here.
-        let bound = match mine.contains(&vb) {
-            true => None,
-            false => match shared.front.bind(vb).await {
-                Ok(bound) => Some(bound),
-                Err(error) => {
-                    tracing::warn!(vb, %error, "it cannot be served; trying again");
-                    continue;
-                }
-            },
-        };
-        let held = shared.serving.lock().get(&vb).map(|one| one.served.vb.epoch());
-        match shared.claims.take(vb, instead_of, held).await {
-            Ok(true) => {
-                if let Some(bound) = bound {
-                    mine.insert(vb);
-                    shared.leave.send_modify(|leave| leave.lost.retain(|lost| *lost != vb));
-                    tenures.begin(Tenure::new(shared.clone(), vb), bound);
-                }
-            }
-            // Somebody was faster; the next look says who.
-            Ok(false) => {}
-            Err(error) => tracing::warn!(vb, %error, "it cannot be claimed; trying again"),
-        }
+        claim(shared, vb, instead_of, mine, tenures).await;
     }
     let me = shared.claims.me();
     let others = |vb: &u32| now.get(vb).is_some_and(|standing| !me.succeeds(&standing.claim));
     let free = all.iter().filter(|vb| !mine.contains(vb) && !others(vb)).count();
     shared.looked(next.namesake, mine.len(), free);
+}
+
+async fn claim(
+    shared: &Arc<Shared>,
+    vb: u32,
+    instead_of: Option<Revision>,
+    mine: &mut BTreeSet<u32>,
+    tenures: &mut Tenures,
+) {
+    // First of all: who cannot serve it leaves it to others, and who has its ports is the only one of his name here.
+    let bound = match mine.contains(&vb) {
+        true => None,
+        false => match shared.front.bind(vb).await {
+            Ok(bound) => Some(bound),
+            Err(error) => return tracing::warn!(vb, %error, "it cannot be served; trying again"),
+        },
+    };
+    let held = shared.serving.lock().get(&vb).map(|one| one.served.vb.epoch());
+    match shared.claims.take(vb, instead_of, held).await {
+        Ok(Taken::Ours) => {
+            if let Some(bound) = bound {
+                mine.insert(vb);
+                shared.leave.send_modify(|leave| leave.lost.retain(|lost| *lost != vb));
+                tenures.begin(Tenure::new(shared.clone(), vb), bound);
+            }
+        }
+        Ok(Taken::Not) => {}
+        // A log that is idle would not say so. Once it is given up, it is as free to us as to others.
+        Ok(Taken::Robbed) => shared.step_down(vb, "another broker has owned it meanwhile"),
+        Err(error) => tracing::warn!(vb, %error, "it cannot be claimed; trying again"),
+    }
 }
 
 /// A tenure has ended: its claim goes, so that others may try.
@@ -401,6 +406,13 @@ async fn settle(shared: &Shared, mine: &mut BTreeSet<u32>, (vb, left): (u32, Lef
 }
 
 impl Shared {
+    /// Ends its tenure, which has been told once already, perhaps.
+    fn step_down(&self, vb: u32, why: &str) {
+        if self.leave.send_if_modified(|leave| leave.lost.insert(vb)) {
+            tracing::warn!(vb, "{why}: stepping down");
+        }
+    }
+
     /// A look at metadata has succeeded.
     fn looked(&self, namesake: Option<Claim>, claimed: usize, free: usize) {
         let namesake = namesake.map(|other| claims::namesake(self.claims.me(), &other));
