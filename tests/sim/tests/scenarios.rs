@@ -162,3 +162,13 @@ fn s25_a_checkpoint_that_a_stop_gives_up_is_made_good_by_the_next() -> Result<()
 fn s26_an_owner_that_dies_when_its_log_is_trimmed_has_saved_where_queues_begin() -> Result<(), String> {
     brokers::s26_an_owner_that_dies_when_its_log_is_trimmed_has_saved_where_queues_begin()
 }
+
+#[test]
+fn s27_an_idle_owner_that_was_robbed_unnoticed_claims_nothing_back() -> Result<(), String> {
+    brokers::s27_an_idle_owner_that_was_robbed_unnoticed_claims_nothing_back()
+}
+
+#[test]
+fn s28_an_owner_whose_log_was_opened_past_its_claim_closes_its_doors() -> Result<(), String> {
+    brokers::s28_an_owner_whose_log_was_opened_past_its_claim_closes_its_doors()
+}

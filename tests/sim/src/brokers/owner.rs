@@ -11,8 +11,8 @@ use broker::own::{Broker, Settings};
 use broker::serve::Served;
 use broker::vb::clock::Clock;
 use broker::vb::{Limits, Now};
-use ledger::log;
 use ledger::log::chain::{ChainLogs, ChainSettings};
+use ledger::log::{self, Log, LogName, Logs};
 use ledger::quorum::Quorums;
 use net::remoting::Handler;
 use tokio::sync::Notify;
@@ -234,6 +234,12 @@ fn settings(load: &BrokerLoad, name: &str) -> Settings {
         net: Default::default(),
         machine: name.to_owned(),
     }
+}
+
+/// Opens the virtual broker's log, without a claim.
+pub async fn open_log(load: &BrokerLoad, peer: &Peer) -> Result<Arc<dyn Log>, ledger::Error> {
+    load.world.judge.hear(|model| model.logs.owns(peer.process.id));
+    logs(load, peer)?.open(&LogName::new(LOG)?).await
 }
 
 fn logs(load: &BrokerLoad, peer: &Peer) -> Result<ChainLogs, ledger::Error> {

@@ -1,4 +1,4 @@
-//! Scenarios about who serves a virtual broker, and what one owner leaves to the next (S19 to S26).
+//! Scenarios about who serves a virtual broker, and what one owner leaves to the next (S19 to S28).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,6 +78,13 @@ impl Scene {
         self.stage.expect(served && began.elapsed() <= within, &format!("{when} it serves; {took} ms"))
     }
 
+    /// Waits until this one has opened the log in a later epoch, whether or not anybody asks it for anything.
+    async fn must_own_after(&self, player: &Player, epoch: Option<u64>, when: &str) -> Result<(), String> {
+        let owns = || self.epoch_of(player) > epoch;
+        self.stage
+            .expect(self.stage.world.until(LONG, owns).await, &format!("{when} it owns, in a new epoch"))
+    }
+
     async fn must_have_closed(&self, player: &Player, when: &str) -> Result<(), String> {
         let closed = || self.load.owner_of(&player.peer.process).is_none();
         self.stage
@@ -113,6 +120,13 @@ impl Scene {
     fn dies(&self, player: Player) {
         player.peer.process.kill();
         drop(player.broker);
+    }
+
+    /// Its claim goes with it, not after the time of its lease.
+    async fn is_gone_without_a_trace(&self, player: Player) {
+        let process = player.peer.process.id;
+        self.dies(player);
+        self.stage.world.meta.expire_leases_of(process).await;
     }
 
     async fn ends(&self) -> Result<(), String> {
@@ -212,9 +226,8 @@ pub fn s24_an_owner_that_was_robbed_unnoticed_begins_anew() -> Result<(), String
     play(4, async |stage| {
         let (scene, first) = Scene::with_owner(&stage).await?;
         let second = scene.robbed_while_paused(&first).await?;
-        let (robber, epoch) = (second.peer.process.id, scene.epoch_of(&second));
-        scene.dies(second);
-        stage.world.meta.expire_leases_of(robber).await;
+        let epoch = scene.epoch_of(&second);
+        scene.is_gone_without_a_trace(second).await;
         first.peer.process.resume();
         scene.must_serve(&first, LONG, "after the other's time").await?;
         stage.expect(scene.epoch_of(&first) > epoch, "in an epoch of its own")?;
@@ -261,6 +274,49 @@ pub fn s26_an_owner_that_dies_when_its_log_is_trimmed_has_saved_where_queues_beg
             scene.fill_until_trimmed().await?;
             scene.dies(owner);
         }
+        scene.ends().await
+    })
+}
+
+/// Its log tells it nothing, because there is nothing to store: only the owner's epoch in metadata says that what nobody
+/// claims was another's meanwhile.
+pub fn s27_an_idle_owner_that_was_robbed_unnoticed_claims_nothing_back() -> Result<(), String> {
+    let idle = Plan { checkpoint_after: Duration::from_secs(600), ..Plan::calm() };
+    for sleeps in [true, false] {
+        play(4, async |stage| {
+            let scene = Scene::set_for(&stage, idle.clone());
+            let first = scene.enter("A").await?;
+            scene.must_serve(&first, LONG, "alone").await?;
+            let (second, away) = (scene.enter("B").await?, &first.peer.process);
+            match sleeps {
+                true => away.pause(),
+                false => stage.world.meta.cut(away.id),
+            }
+            scene.must_own_after(&second, scene.epoch_of(&first), "while the owner is away").await?;
+            let epoch = scene.epoch_of(&second);
+            scene.is_gone_without_a_trace(second).await;
+            away.resume();
+            stage.world.meta.mend();
+            scene.must_own_after(&first, epoch, "after the other's time").await?;
+            drop(first);
+            scene.ends().await
+        })?;
+    }
+    Ok(())
+}
+
+/// Past all claims: an open log excludes, nothing else does. Its own claim says nothing, so its log must tell it.
+pub fn s28_an_owner_whose_log_was_opened_past_its_claim_closes_its_doors() -> Result<(), String> {
+    play(4, async |stage| {
+        let (scene, first) = Scene::with_owner(&stage).await?;
+        let epoch = scene.epoch_of(&first);
+        let other = stage.clients.join(&stage.world, "B");
+        let opened = owner::open_log(&scene.load, &other).await;
+        stage.expect(opened.is_ok(), "another opens the log")?;
+        scene.load.send_one(&scene.client.process).await;
+        scene.must_own_after(&first, epoch.map(|epoch| epoch + 1), "when its log has told it").await?;
+        scene.must_serve(&first, LONG, "again").await?;
+        drop((first, opened));
         scene.ends().await
     })
 }

@@ -1,4 +1,4 @@
-//! The scenarios S1 to S26: regressions that others have lived through, each played with several seeds.
+//! The scenarios S1 to S28: regressions that others have lived through, each played with several seeds.
 
 pub mod bookies;
 pub mod brokers;
@@ -125,5 +125,13 @@ pub const ALL: &[(&str, Scenario)] = &[
     (
         "s26_an_owner_that_dies_when_its_log_is_trimmed_has_saved_where_queues_begin",
         brokers::s26_an_owner_that_dies_when_its_log_is_trimmed_has_saved_where_queues_begin,
+    ),
+    (
+        "s27_an_idle_owner_that_was_robbed_unnoticed_claims_nothing_back",
+        brokers::s27_an_idle_owner_that_was_robbed_unnoticed_claims_nothing_back,
+    ),
+    (
+        "s28_an_owner_whose_log_was_opened_past_its_claim_closes_its_doors",
+        brokers::s28_an_owner_whose_log_was_opened_past_its_claim_closes_its_doors,
     ),
 ];
