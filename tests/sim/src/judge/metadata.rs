@@ -36,12 +36,6 @@ impl Metadata {
         places.filter_map(|place| segment.ensemble.get(place)).cloned().collect()
     }
 
-    /// Whether the ensemble that metadata names for `entry` contains `bookie`.
-    pub fn names(&self, ledger: LedgerId, entry: EntryId, bookie: &BookieId) -> bool {
-        let segment = self.ledgers.get(&ledger).and_then(|m| m.segments.get(m.segment_of(entry)?));
-        segment.is_some_and(|segment| segment.ensemble.contains(bookie))
-    }
-
     pub fn closed(&self) -> Vec<LedgerId> {
         self.ledgers.iter().filter(|(_, metadata)| metadata.is_closed()).map(|(ledger, _)| *ledger).collect()
     }

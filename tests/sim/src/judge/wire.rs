@@ -292,24 +292,26 @@ impl Model {
     }
 
     fn answered_list(&mut self, bookie: &BookieId, ledger: LedgerId, had: &BTreeSet<EntryId>, reply: &Reply) {
-        let missing = match reply {
-            Ok(Answer::List(runs)) => had.iter().find(|entry| !runs.contains(**entry)).copied(),
-            Err(Failure::Refused(Refusal::NoLedger | Refusal::NoEntry)) => had.first().copied(),
+        let listed = match reply {
+            Ok(Answer::List(runs)) => Some(runs),
+            Err(Failure::Refused(Refusal::NoLedger | Refusal::NoEntry)) => None,
             _ => return,
         };
-        if let Some(entry) = missing
-            && self.must_have(bookie, ledger, entry)
-        {
+        let is_lost = |entry: &&EntryId| {
+            !listed.is_some_and(|runs| runs.contains(**entry)) && self.must_have(bookie, ledger, **entry)
+        };
+        if let Some(entry) = had.iter().find(is_lost) {
             let text =
                 format!("{bookie} acknowledged entry {entry} of ledger {ledger}, and does not list it");
             self.violation("B4", text);
         }
     }
 
-    /// Whether metadata still holds a bookie to what it acknowledged.
+    /// Whether metadata still holds a bookie to what it acknowledged. In another place of the ensemble than before, as one
+    /// that was replaced may be, it keeps other entries.
     fn must_have(&self, bookie: &BookieId, ledger: LedgerId, entry: EntryId) -> bool {
         let beyond_the_end = self.metadata.closed_at(ledger).is_some_and(|last| entry > last);
-        !beyond_the_end && self.metadata.names(ledger, entry, bookie)
+        !beyond_the_end && self.metadata.write_set(ledger, entry).contains(bookie)
     }
 
     fn check_body(&mut self, bookie: &BookieId, ledger: LedgerId, entry: EntryId, body: &Bytes) {
