@@ -59,7 +59,22 @@ need_compilers() {
     ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1 || install libclang-dev
     need protoc protobuf-compiler
     need_rust
+    need_own_target
     need_rocksdb
+}
+
+# Cargo tells by their age alone whether sources are what was built: of another checkout's crates, which are younger than
+# our sources, it thinks that they are ours. One checkout at a time builds here; STRATAMQ_TARGET names another place.
+need_own_target() {
+    local built_by=$CARGO_TARGET_DIR/built-by members
+    [ "$(cat "$built_by" 2>/dev/null)" != "$root" ] || return 0
+    if [ -d "$CARGO_TARGET_DIR" ]; then
+        read -ra members < <(sed -n 's/^members = \[\(.*\)\]/\1/p' "$root/Cargo.toml" | tr -d '",')
+        members=("${members[@]##*/}")
+        (cd "$root" && cargo clean --quiet --release "${members[@]/#/--package=}") || fail "Remove $CARGO_TARGET_DIR: cargo cannot."
+    fi
+    mkdir -p "$CARGO_TARGET_DIR"
+    echo "$root" >"$built_by"
 }
 
 # RocksDB's C++ is compiled once per machine and version, whatever cargo makes of features and targets later.

@@ -86,18 +86,20 @@ pub(crate) fn dispatch(served: &Arc<Served>, request: &Command, answer: Answer) 
 }
 
 /// Answers once everything that was staged is acknowledged. The virtual broker MUST be driven afterwards.
-fn when_settled(mut core: CoreGuard<'_>, now: Now, answer: Answer, reply: Command) {
+fn when_settled(core: CoreGuard<'_>, now: Now, answer: Answer, reply: Command) {
+    once_settled(core, now, move |outcome| match outcome {
+        Outcome::Fenced => answer.refuse(moved()),
+        _ => answer.reply(reply),
+    });
+}
+
+/// Runs `then` once everything that was staged is acknowledged, or will not be. The virtual broker MUST be driven afterwards.
+fn once_settled(mut core: CoreGuard<'_>, now: Now, then: impl FnOnce(Outcome) + Send + 'static) {
     if core.acknowledged() >= core.staged() {
         drop(core);
-        return answer.reply(reply);
+        return then(Outcome::Acknowledged);
     }
-    core.then(
-        Effect::call(move |outcome| match outcome {
-            Outcome::Fenced => answer.refuse(moved()),
-            _ => answer.reply(reply),
-        }),
-        now,
-    );
+    core.then(Effect::call(then), now);
 }
 
 /// Runs `then` once all commits that were made are acknowledged.

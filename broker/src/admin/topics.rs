@@ -9,7 +9,7 @@ use protocol::remoting::Command;
 use protocol::remoting::code::response;
 use serde::Deserialize;
 
-use super::{body, topic_of, when_settled};
+use super::{body, once_settled, topic_of, when_settled};
 use crate::serve::answer::{Answer, Refusal, refuse};
 use crate::serve::put::make_topic;
 use crate::serve::{Served, told};
@@ -89,8 +89,8 @@ fn change(served: &Arc<Served>, wanted: &[Wanted], answer: Answer) {
     });
     match changed {
         Ok(()) => {
-            let reply = answer.draft(response::SUCCESS);
-            when_settled(core, now, answer, reply);
+            let answered = served.once_known(&core, |outcome| answer.done_if_stored(outcome));
+            once_settled(core, now, answered);
         }
         Err(refusal) => answer.refuse(refusal),
     }

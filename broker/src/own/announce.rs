@@ -54,9 +54,9 @@ impl Offer {
 }
 
 /// How far a name server has come.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Heard {
-    virtual_brokers: usize,
+    told: Told,
     failed: bool,
 }
 
@@ -124,7 +124,7 @@ impl Announcer {
 
     /// Waits until every name server that answers has heard of so many virtual brokers.
     pub async fn told(&self, virtual_brokers: usize) {
-        let enough = |heard: &Heard| heard.failed || heard.virtual_brokers >= virtual_brokers;
+        let enough = |heard: &Heard| heard.failed || heard.told.len() >= virtual_brokers;
         // The sender is ours.
         let _ = self.board.heard.subscribe().wait_for(|heard| heard.values().all(enough)).await;
     }
@@ -162,8 +162,9 @@ async fn tell(board: Arc<Board>, namesrv: String) {
         news.borrow_and_update();
         let due = Instant::now() >= refresh;
         let done = board.tell_all(&namesrv, &mut told, due).await;
-        let heard = Heard { virtual_brokers: told.len(), failed: done.is_err() };
+        let heard = Heard { told: told.clone(), failed: done.is_err() };
         board.heard.send_modify(|all| all.extend([(namesrv.clone(), heard)]));
+        board.tell_owners();
         let wait = match done {
             Ok(()) => {
                 if due {
@@ -191,6 +192,20 @@ async fn tell(board: Arc<Board>, namesrv: String) {
 }
 
 impl Board {
+    /// Tells virtual brokers of which version of their topics all name servers know that answer.
+    fn tell_owners(&self) {
+        let heard = self.heard.borrow();
+        for (vb, offer) in &*self.offers.lock() {
+            let epoch = offer.served.vb.epoch() as i64;
+            let version = |heard: &Heard| match heard.told.get(vb) {
+                Some((_, told)) if told.state_version == epoch => told.counter as u64,
+                _ => 0,
+            };
+            let known = heard.values().filter(|heard| !heard.failed).map(version).min();
+            offer.served.topics_known(known.unwrap_or(u64::MAX));
+        }
+    }
+
     /// Registers what this name server has not heard; with `due`, sees to it that it has not forgotten the rest.
     async fn tell_all(&self, namesrv: &str, told: &mut Told, due: bool) -> Result<(), String> {
         let offers = self.offers.lock().clone();

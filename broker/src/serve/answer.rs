@@ -99,10 +99,14 @@ impl Answer {
 
     /// Done as soon as everything that is staged by then is stored.
     pub fn done_once_stored(self) -> vb::Effect {
-        vb::Effect::call(move |outcome| match outcome {
+        vb::Effect::call(|outcome| self.done_if_stored(outcome))
+    }
+
+    pub fn done_if_stored(self, outcome: vb::Outcome) {
+        match outcome {
             vb::Outcome::Fenced => self.refuse(moved()),
             _ => self.done(),
-        })
+        }
     }
 
     pub fn refuse(self, refusal: Refusal) {

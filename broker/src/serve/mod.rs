@@ -17,6 +17,7 @@ mod filter;
 mod halves;
 pub(crate) mod heartbeat;
 mod held;
+mod known;
 mod locks;
 pub(crate) mod offsets;
 pub mod properties;
@@ -46,7 +47,7 @@ use crate::members::{Locks, Members};
 use crate::state::topic::perm;
 use crate::state::{Change, Group, Settings, Topic, topic};
 use crate::vb::clock::Clock;
-use crate::vb::{Core, Now, Record, Vb, VbSettings};
+use crate::vb::{Core, Now, Outcome, Record, Vb, VbSettings};
 use answer::{Refusal, refuse};
 use commits::Commits;
 pub use counts::Counts;
@@ -81,6 +82,7 @@ pub struct Served {
     turn: AtomicU64,
     keys_made: AtomicU64,
     topics: Arc<watch::Sender<u64>>,
+    known: Arc<known::Known>,
     ended: watch::Sender<bool>,
     tasks: Mutex<Vec<AbortHandle>>,
 }
@@ -116,6 +118,7 @@ impl Served {
             turn: AtomicU64::new(0),
             keys_made: AtomicU64::new(0),
             topics: Arc::new(watch::Sender::new(0)),
+            known: Arc::default(),
             ended: watch::Sender::new(false),
             tasks: Mutex::default(),
             vb,
@@ -146,9 +149,24 @@ impl Served {
         self.ended.subscribe()
     }
 
-    /// Counts acknowledged changes of topics: a reason to register anew.
+    /// Counts changes of topics: a reason to register anew.
     pub fn topics_changed(&self) -> watch::Receiver<u64> {
         self.topics.subscribe()
+    }
+
+    /// All name servers that answer have the topics of this version of the registration; `u64::MAX` if none is to be waited for.
+    pub fn topics_known(&self, version: u64) {
+        self.known.set(version);
+    }
+
+    /// `then`, once name servers have the topics that there are now, too.
+    pub(crate) fn once_known(
+        &self,
+        core: &Core,
+        then: impl FnOnce(Outcome) + Send + 'static,
+    ) -> impl FnOnce(Outcome) + Send + 'static {
+        let (known, version) = (self.known.clone(), core.state().topics_version().counter);
+        move |outcome| known.then(version, outcome, then)
     }
 
     /// All topics, as code 21 tells them.
@@ -226,8 +244,7 @@ impl Served {
         topic::is_system(name) || name == &*self.cluster || name == &*self.vb.name || replies()
     }
 
-    /// Runs what changes topics or what is told of them, and tells those who register topics: at once, so that name servers know it when its
-    /// maker is answered. A registration is void with its epoch should the log end first.
+    /// Runs what changes topics or what is told of them, and tells those who register topics: at once, before it is stored. A registration is void with its epoch should the log end first.
     pub(crate) fn topic_made<T>(
         &self,
         core: &mut Core,

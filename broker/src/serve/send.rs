@@ -28,6 +28,10 @@ use target::Target;
 
 pub(super) fn send(served: &Arc<Served>, request: &Command, answer: Answer) {
     match store(served, request, answer.peer()) {
+        Ok((mut core, sent, now)) if sent.made_topic => {
+            let answered = served.once_known(&core, |outcome| sent.answer(answer, outcome));
+            core.then_soon(Effect::call(answered), now);
+        }
         Ok((core, sent, now)) if sent.at_once && confirms_soon(&core, now) => {
             drop(core);
             sent.answer(answer, Outcome::Acknowledged);
@@ -61,13 +65,24 @@ fn store<'a>(
     if let Some(refused) = core.refusal(request.body.len(), now) {
         return Err(refused.into());
     }
+    let topics = core.state().topics_version();
     let target = target::find(served, &mut core, &send, request.version, now)?;
+    let made_topic = core.state().topics_version() != topics;
     let settings = core.state().settings();
     let (region, trace_on) = (settings.region.clone(), settings.trace_on);
     let most = settings.max_message;
     let at_once = core.state().flush(&target.topic) == Flush::Async;
-    let sender =
-        Sender { served, send: &send, from, target: &target, region: &region, trace_on, at_once, now };
+    let sender = Sender {
+        served,
+        send: &send,
+        from,
+        target: &target,
+        region: &region,
+        trace_on,
+        at_once,
+        made_topic,
+        now,
+    };
     let sent = if send.batch {
         if request.body.len() > most {
             return refuse(response::SYSTEM_ERROR, too_large("batch", request.body.len(), most));
@@ -112,6 +127,7 @@ struct Sender<'a> {
     trace_on: bool,
     /// Its sender wants no proof that it is on disk.
     at_once: bool,
+    made_topic: bool,
     now: Now,
 }
 

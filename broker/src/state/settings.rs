@@ -54,6 +54,9 @@ settings! {
     /// When a sender is answered, unless its topic's attribute `durability` (`sync`, `async`) says otherwise: SYNC_FLUSH,
     /// when the message is on enough disks, or ASYNC_FLUSH, when it is on its way there.
     flush: Flush = Flush::Sync => "flushDiskType",
+    /// Messages are refused while the oldest that was taken waits for the disk for longer, in ms. By default not before
+    /// senders are told that theirs takes long: a disk that stands still for less is a late answer, and no error.
+    send_wait: Millis = Millis(2_500) => "waitTimeMillsInSendQueue",
     /// The largest body of a message or batch, in bytes.
     max_message: usize = 4 << 20 => "maxMessageSize",
     /// What a client may want to wait until a message is delivered, level by level.

@@ -36,9 +36,6 @@ pub struct Limits {
     pub unacknowledged: usize,
     /// How much more than that offsets and decisions may add.
     pub reserve: usize,
-    /// Messages are refused while the oldest record waits for longer. Not sooner than senders are told that it takes long: a
-    /// disk that stands still for less is a late answer then, and no error that most clients do not try again.
-    pub age: Duration,
     /// A sender is told that it takes long.
     pub slow_after: Duration,
     /// Of the newest entries, kept in memory.
@@ -61,7 +58,6 @@ impl Default for Limits {
             flights: 2,
             unacknowledged: 12 << 20,
             reserve: 2 << 20,
-            age: Duration::from_millis(2500),
             slow_after: Duration::from_millis(2500),
             tail_bytes: 64 << 20,
             read_bytes: 32 << 20,
@@ -220,7 +216,8 @@ impl Core {
         let waiting = self.oldest().map_or(Duration::ZERO, |since| now.at.saturating_sub(since));
         let full = self.held() + bytes > self.limits.unacknowledged && self.held() > 0
             || self.index.hot_rows() > MOST_ROUNDS * self.limits.checkpoint_rows;
-        (full || waiting > self.limits.age).then_some(Refused::Busy { wait: waiting })
+        let too_long = waiting > self.state.settings().send_wait.duration();
+        (full || too_long).then_some(Refused::Busy { wait: waiting })
     }
 
     /// Bytes that are not acknowledged, and for how long the oldest of them waits.

@@ -12,6 +12,8 @@ use crate::vb::{Outcome, Staged};
 pub(super) struct Sent {
     /// It is answered as soon as it is on its way.
     pub at_once: bool,
+    /// The first of its topic.
+    pub made_topic: bool,
     /// The reply's, written when the message is staged: until it is acknowledged nothing else of it is kept.
     fields: Fields,
 }
@@ -36,7 +38,7 @@ impl Sent {
         };
         let mut fields = Fields::default();
         told.write(&mut fields);
-        Sent { at_once: sender.at_once, fields }
+        Sent { at_once: sender.at_once, made_topic: sender.made_topic, fields }
     }
 
     pub fn answer(self, answer: Answer, outcome: Outcome) {

@@ -70,6 +70,36 @@ async fn topics_are_made_changed_told_and_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_makes_a_topic_is_answered_when_name_servers_know_it() {
+    let world = World::new();
+    let owner = world.open().await;
+    let client = owner.client();
+    let ways = |name: &str| [make(name, 1, 6, ""), send(&format!("{name}-sent"), 0, "").write().body("x")];
+    for request in ways("untold") {
+        assert_eq!(client.ask(request).await.code, 0, "nobody tells name servers");
+    }
+    owner.served.topics_known(0);
+    for request in ways("told") {
+        let opaque = client.send(request);
+        wait(100).await;
+        assert!(client.replied(opaque).is_none());
+        owner.served.topics_known(owner.served.registration().data_version.counter as u64);
+        wait(1).await;
+        assert_eq!(client.replied(opaque).unwrap().code, 0);
+    }
+    for request in ways("unheard") {
+        let opaque = client.send(request);
+        wait(490).await;
+        assert!(client.replied(opaque).is_none());
+        wait(20).await;
+        assert_eq!(client.replied(opaque).unwrap().code, 0, "they may be away");
+    }
+    let again = client.send(send("unheard-sent", 0, "").write().body("y"));
+    wait(1).await;
+    assert!(client.replied(again).is_some(), "only the first of a topic waits");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_deletes_what_a_virtual_broker_needs_for_itself() {
     let world = World::new();
     let owner = world.open().await;

@@ -206,7 +206,6 @@ fn settings(load: &BrokerLoad, name: &str) -> Settings {
         entry_bytes: load.plan.entry_bytes,
         unacknowledged: 256 << 10,
         reserve: 64 << 10,
-        age: Duration::from_secs(1),
         tail_bytes: load.plan.tail_bytes,
         read_bytes: load.plan.read_bytes,
         checkpoint_bytes: load.plan.checkpoint_bytes,
@@ -229,6 +228,7 @@ fn settings(load: &BrokerLoad, name: &str) -> Settings {
         known: broker::state::Settings {
             sparse_percent: load.plan.sparse_percent,
             retention_bytes: load.plan.retention_bytes,
+            send_wait: broker::state::Millis(1_000),
             ..Default::default()
         },
         net: Default::default(),

@@ -30,7 +30,8 @@ final class World implements AutoCloseable {
 
     World(Target target, String scenario) {
         this.target = target;
-        this.stem = scenario.replaceAll("[^a-zA-Z0-9]+", "-") + "-" + Long.toString(System.currentTimeMillis() / 1000, 36);
+        // Another version's may begin in the same second, on the same servers.
+        this.stem = (scenario + " " + target.client).replaceAll("[^a-zA-Z0-9]+", "-") + "-" + Long.toString(System.currentTimeMillis() / 1000, 36);
     }
 
     DefaultMQAdminExt admin() {
