@@ -27,7 +27,7 @@ final class Printed {
         {"\\b\\d+\\.\\d+\\b", "N.N"},
         {"(?i)((?:commitLog ?Offset|physicOffset)[:=]\\s*)\\d+", "$1N"},
         {"(?m)@\\d+[ \\t]*$", "@N"},
-        {"\\S+@mqadmin-\\w+-i-\\d+", "CLIENT"},
+        {"\\S+@mqadmin-[-\\w]+-i-\\d+", "CLIENT"},
         {"commitLogDiskRatio_[^\\s:]+", "commitLogDiskRatio_PATH"},
         {"\\d+-\\d+\\(", "N-N("},
         {"version=\\d+", "version=N"},
