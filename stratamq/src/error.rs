@@ -1,7 +1,5 @@
 //! What ends a command, and with which exit code.
 
-use std::process::ExitCode;
-
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Wrong arguments or configuration: exit code 2, as for a flag that does not exist.
@@ -17,10 +15,10 @@ pub enum Error {
 pub type Outcome<T = ()> = Result<T, Error>;
 
 impl Error {
-    pub fn exit_code(&self) -> ExitCode {
+    pub fn exit_code(&self) -> i32 {
         match self {
-            Error::Refused(_) | Error::Usage(_) => ExitCode::from(2),
-            Error::Failed(_) => ExitCode::from(1),
+            Error::Refused(_) | Error::Usage(_) => 2,
+            Error::Failed(_) => 1,
         }
     }
 

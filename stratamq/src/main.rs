@@ -11,7 +11,7 @@ mod output;
 mod role;
 mod table;
 
-use std::process::ExitCode;
+use std::io::Write;
 
 use clap::{Parser, Subcommand};
 
@@ -60,7 +60,7 @@ enum Command {
     Quickstart(role::quickstart::Arguments),
 }
 
-fn main() -> ExitCode {
+fn main() -> ! {
     let outcome = match Arguments::parse().command {
         Command::Bookie(flags) => flags.resolve().and_then(|resolved| {
             let settings = resolved.checked()?;
@@ -91,12 +91,23 @@ fn main() -> ExitCode {
         Command::Quickstart(arguments) => logs::start("error", config::LogFormat::Text)
             .and_then(|()| on_threads(role::quickstart::run(arguments))),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+    leave(match outcome {
+        Ok(()) => 0,
         Err(error) => {
             eprintln!("stratamq: {error}");
             error.exit_code()
         }
+    })
+}
+
+/// Ends the process as it is. To return from `main` would destroy RocksDB's global locks first, and a thread of a bookie
+/// that has stopped may still be on its way out through them: then they abort.
+fn leave(code: i32) -> ! {
+    let _ = std::io::stdout().flush();
+    // SAFETY: it takes no pointer, and nothing runs after it.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::_exit(code)
     }
 }
 
