@@ -93,7 +93,8 @@ fn when_settled(core: CoreGuard<'_>, now: Now, answer: Answer, reply: Command) {
     });
 }
 
-/// Runs `then` once everything that was staged is acknowledged, or will not be. The virtual broker MUST be driven afterwards.
+/// Runs `then` once everything that was staged is acknowledged, or will not be. The virtual broker MUST be driven
+/// afterwards.
 fn once_settled(mut core: CoreGuard<'_>, now: Now, then: impl FnOnce(Outcome) + Send + 'static) {
     if core.acknowledged() >= core.staged() {
         drop(core);

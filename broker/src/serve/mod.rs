@@ -154,7 +154,8 @@ impl Served {
         self.topics.subscribe()
     }
 
-    /// All name servers that answer have the topics of this version of the registration; `u64::MAX` if none is to be waited for.
+    /// All name servers that answer have the topics of this version of the registration; `u64::MAX` if none is to be
+    /// waited for.
     pub fn topics_known(&self, version: u64) {
         self.known.set(version);
     }
@@ -244,7 +245,8 @@ impl Served {
         topic::is_system(name) || name == &*self.cluster || name == &*self.vb.name || replies()
     }
 
-    /// Runs what changes topics or what is told of them, and tells those who register topics: at once, before it is stored. A registration is void with its epoch should the log end first.
+    /// Runs what changes topics or what is told of them, and tells those who register topics: at once, before it is
+    /// stored. A registration is void with its epoch should the log end first.
     pub(crate) fn topic_made<T>(
         &self,
         core: &mut Core,

@@ -19,21 +19,11 @@ func send(sender rocketmq.Producer, topic, stem string, count int) ([]string, er
 	bodies := make([]string, count)
 	for i := range bodies {
 		bodies[i] = stem + " " + strconv.Itoa(i)
-		if err := sendPatiently(sender, primitive.NewMessage(topic, []byte(bodies[i]))); err != nil {
+		if _, err := sender.SendSync(context.Background(), primitive.NewMessage(topic, []byte(bodies[i]))); err != nil {
 			return nil, err
 		}
 	}
 	return bodies, nil
-}
-
-// Sends again while it is refused because the disk is behind (code 2): a shared machine's stands still for seconds at times.
-func sendPatiently(sender rocketmq.Producer, message *primitive.Message) error {
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
-		_, err := sender.SendSync(context.Background(), message)
-		if err == nil || !strings.Contains(err.Error(), "CODE: 2,") || time.Now().After(end) {
-			return err
-		}
-	}
 }
 
 // What lay there and what comes now, once; the next member of the group gets only news.
