@@ -31,7 +31,6 @@ use serde::Serialize;
 
 use crate::serve::Served;
 use crate::serve::answer::{Answer, Refusal, refuse};
-use crate::serve::offsets::moved;
 use crate::state::Topic;
 use crate::vb::{Core, CoreGuard, Effect, Now, Outcome};
 
@@ -87,10 +86,7 @@ pub(crate) fn dispatch(served: &Arc<Served>, request: &Command, answer: Answer) 
 
 /// Answers once everything that was staged is acknowledged. The virtual broker MUST be driven afterwards.
 fn when_settled(core: CoreGuard<'_>, now: Now, answer: Answer, reply: Command) {
-    once_settled(core, now, move |outcome| match outcome {
-        Outcome::Fenced => answer.refuse(moved()),
-        _ => answer.reply(reply),
-    });
+    once_settled(core, now, |outcome| answer.if_stored(outcome, |answer| answer.reply(reply)));
 }
 
 /// Runs `then` once everything that was staged is acknowledged, or will not be. The virtual broker MUST be driven
@@ -120,13 +116,8 @@ fn with_commits(
         return then(served, answer);
     }
     let served = served.clone();
-    core.then(
-        Effect::call(move |outcome| match outcome {
-            Outcome::Fenced => answer.refuse(moved()),
-            _ => then(&served, answer),
-        }),
-        now,
-    );
+    let settled = move |outcome| answer.if_stored(outcome, |answer| then(&served, answer));
+    core.then(Effect::call(settled), now);
 }
 
 fn body(answer: &Answer, value: &impl Serialize) -> Command {

@@ -14,10 +14,9 @@ use protocol::remoting::{Command, Language};
 use super::with_commits;
 use crate::serve::Served;
 use crate::serve::answer::{Answer, Refusal, refuse};
-use crate::serve::offsets::moved;
 use crate::serve::pull::unreadable;
 use crate::state::{Commit, Topic};
-use crate::vb::{Bound, Effect, Outcome};
+use crate::vb::{Bound, Effect};
 
 struct Wanted {
     group: String,
@@ -86,13 +85,12 @@ fn settle(
     drop(waiting);
     let served = served.clone();
     core.then(
-        Effect::call(move |outcome| match outcome {
-            Outcome::Fenced => answer.refuse(moved()),
-            _ => {
+        Effect::call(move |outcome| {
+            answer.if_stored(outcome, |answer| {
                 tell(&served, &wanted, &topic, &offsets);
                 let reply = answer.draft(response::SUCCESS).body(told(&served, &topic, &offsets, false));
                 answer.reply(reply);
-            }
+            });
         }),
         now,
     );

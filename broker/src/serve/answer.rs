@@ -103,9 +103,14 @@ impl Answer {
     }
 
     pub fn done_if_stored(self, outcome: vb::Outcome) {
+        self.if_stored(outcome, Answer::done);
+    }
+
+    /// Goes on with `then`, unless the virtual broker was lost before what this is about was stored.
+    pub fn if_stored(self, outcome: vb::Outcome, then: impl FnOnce(Answer)) {
         match outcome {
             vb::Outcome::Fenced => self.refuse(moved()),
-            _ => self.done(),
+            _ => then(self),
         }
     }
 

@@ -10,7 +10,7 @@ use super::answer::{Answer, Refusal, refuse};
 use super::held::Queue;
 use super::pull::unreadable;
 use crate::state::TopicId;
-use crate::vb::{Bound, Core, Effect, Outcome, Rows};
+use crate::vb::{Bound, Core, Effect, Rows};
 
 /// A new group is sent to the beginning of a queue that begins at 0 while so little lies behind that beginning.
 /// RocketMQ does so while the messages are in memory.
@@ -69,12 +69,11 @@ fn tell(
         return answer.give(reply);
     }
     core.then(
-        Effect::call(move |outcome| match outcome {
-            Outcome::Fenced => answer.refuse(moved()),
-            _ => {
+        Effect::call(move |outcome| {
+            answer.if_stored(outcome, |answer| {
                 let reply = found(&answer, offset);
                 answer.give(reply);
-            }
+            });
         }),
         now,
     );
