@@ -52,11 +52,16 @@ need_rust() {
     rust_is_new_enough || fail "Rust $rust_needed or newer is needed. Install it from https://rustup.rs and start again."
 }
 
+# Not libclang-cpp, which some machines have without it.
+have_libclang() {
+    compgen -G '/usr/lib/llvm-*/lib/libclang[.-][s0-9]*' >/dev/null || compgen -G '/usr/lib/*/libclang[.-][s0-9]*' >/dev/null
+}
+
 # What compiling takes: a C++ compiler and libclang for RocksDB, make for jemalloc, protoc for the messages of etcd and BookKeeper.
 need_compilers() {
     need c++ g++ libc6-dev
     need make make
-    ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1 || install libclang-dev
+    have_libclang || install libclang-dev
     need protoc protobuf-compiler
     need_rust
     need_own_target
