@@ -1,6 +1,7 @@
 //! The ext fields of a command.
 
 use std::fmt::{Display, Write};
+use std::ops::Range;
 use std::str::FromStr;
 
 /// Names and values in the order in which they came, exactly as they came: whoever checks a signature needs that.
@@ -8,15 +9,25 @@ use std::str::FromStr;
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     text: String,
-    spans: Vec<Span>,
+    places: Vec<(Place, Place)>,
 }
 
-/// Where a name begins, where its value begins, and where that ends.
+/// Where a name or a value begins and ends. Headers are at most 1 MiB.
 #[derive(Clone, Copy, Debug)]
-struct Span {
-    key: u32,
-    value: u32,
-    end: u32,
+pub(super) struct Place {
+    from: u32,
+    to: u32,
+}
+
+impl Place {
+    pub fn new(from: usize, to: usize) -> Place {
+        let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Place { from: offset(from), to: offset(to) }
+    }
+
+    pub fn range(self) -> Range<usize> {
+        self.from as usize..self.to as usize
+    }
 }
 
 /// A field of a request is missing, or its value makes no sense.
@@ -30,36 +41,36 @@ pub enum BadField {
 
 impl Fields {
     pub fn with_capacity(bytes: usize, fields: usize) -> Fields {
-        Fields { text: String::with_capacity(bytes), spans: Vec::with_capacity(fields) }
+        Fields { text: String::with_capacity(bytes), places: Vec::with_capacity(fields) }
     }
 
     /// Makes room for so many bytes of names and values, and so many fields, at once.
     pub fn reserve(&mut self, bytes: usize, fields: usize) {
         self.text.reserve(bytes);
-        self.spans.reserve(fields);
+        self.places.reserve(fields);
     }
 
     pub fn len(&self) -> usize {
-        self.spans.len()
+        self.places.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
+        self.places.is_empty()
     }
 
     /// Bytes of all names and values with quotes, a colon and a comma each.
     pub(super) fn quoted_len(&self) -> usize {
-        self.text.len() + self.spans.len() * 6
+        self.text.len() + self.places.len() * 6
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.spans.iter().map(|span| (self.cut(span.key, span.value), self.cut(span.value, span.end)))
+        self.places.iter().map(|(name, value)| (self.cut(*name), self.cut(*value)))
     }
 
     /// The value of `name`; of several the last, as in a map.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let span = self.spans.iter().rev().find(|span| self.cut(span.key, span.value) == name)?;
-        Some(self.cut(span.value, span.end))
+        let (_, value) = self.places.iter().rev().find(|(known, _)| self.cut(*known) == name)?;
+        Some(self.cut(*value))
     }
 
     pub fn has(&self, name: &str) -> bool {
@@ -114,39 +125,34 @@ impl Fields {
         }
     }
 
-    /// Adds a field whose name and value are written by functions.
-    pub(super) fn put_with<E>(
-        &mut self,
-        name: impl FnOnce(&mut String) -> Result<(), E>,
-        value: impl FnOnce(&mut String) -> Result<bool, E>,
-    ) -> Result<(), E> {
-        let key = offset(&self.text);
-        name(&mut self.text)?;
-        let middle = offset(&self.text);
-        if value(&mut self.text)? {
-            self.spans.push(Span { key, value: middle, end: offset(&self.text) });
-        } else {
-            self.text.truncate(key as usize);
-        }
-        Ok(())
+    /// Without fields; names and values will be parts of `text`, or be appended to it.
+    pub(super) fn of_text(text: &str) -> Fields {
+        Fields { text: text.to_owned(), places: Vec::with_capacity(16) }
+    }
+
+    /// Appends a name or a value, and says where it is.
+    pub(super) fn append<E>(&mut self, write: impl FnOnce(&mut String) -> Result<(), E>) -> Result<Place, E> {
+        let start = self.text.len();
+        write(&mut self.text)?;
+        Ok(Place::new(start, self.text.len()))
+    }
+
+    /// Adds the field whose name and value are there in the text.
+    pub(super) fn add(&mut self, name: Place, value: Place) {
+        self.places.push((name, value));
     }
 
     fn put(&mut self, name: &str, value: impl FnOnce(&mut String)) {
-        let key = offset(&self.text);
+        let key = self.text.len();
         self.text.push_str(name);
-        let middle = offset(&self.text);
+        let middle = self.text.len();
         value(&mut self.text);
-        self.spans.push(Span { key, value: middle, end: offset(&self.text) });
+        self.add(Place::new(key, middle), Place::new(middle, self.text.len()));
     }
 
-    fn cut(&self, from: u32, to: u32) -> &str {
-        self.text.get(from as usize..to as usize).unwrap_or_default()
+    fn cut(&self, place: Place) -> &str {
+        self.text.get(place.range()).unwrap_or_default()
     }
-}
-
-/// Headers are at most 16 MiB: an offset in one fits.
-fn offset(text: &str) -> u32 {
-    u32::try_from(text.len()).unwrap_or(u32::MAX)
 }
 
 /// A number that may be missing. Empty counts as missing.

@@ -8,12 +8,15 @@ use std::borrow::Cow;
 use bytes::{BufMut, BytesMut};
 
 use super::command::MAX_FIELDS;
+use super::fields::Place;
 use super::{Command, Encoding, Fields, Language};
 use crate::Garbage;
 
-/// How far is looked byte by byte.
-const NEAR: usize = 16;
+/// So many words of eight bytes are looked at one by one.
+const NEAR: usize = 4;
 const BROKEN: Garbage = Garbage("a header that is not JSON");
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHEST: u64 = ONES << 7;
 /// How deep values may be nested that nobody reads.
 const DEPTH: u32 = 32;
 
@@ -26,17 +29,8 @@ pub(super) fn decode(header: &[u8]) -> Result<Command, Garbage> {
     let mut command = Command { encoding: Encoding::Json, version: 0, ..Command::request(0) };
     command.language = Language::OTHER;
     let mut coded = false;
-    let mut unescaped = String::new();
-    reader.object(|reader, key| {
-        let name = match key {
-            Quoted(plain, false) => plain,
-            Quoted(inside, true) => {
-                unescaped.clear();
-                unescape(inside, &mut unescaped)?;
-                &unescaped
-            }
-        };
-        match name {
+    reader.object(|reader, name| {
+        match reader.plain(&name)?.as_ref() {
             "code" => {
                 command.code = reader.integer()?;
                 coded = true;
@@ -46,10 +40,12 @@ pub(super) fn decode(header: &[u8]) -> Result<Command, Garbage> {
             "flag" => command.flag = reader.integer()?,
             "language" => command.language = reader.language()?,
             "remark" => {
-                let mut remark = String::new();
-                command.remark = reader.value(&mut remark)?.then_some(remark);
+                command.remark = match reader.value()? {
+                    Some(remark) => Some(reader.plain(&remark)?.into_owned()),
+                    None => None,
+                };
             }
-            "extFields" => command.fields = reader.fields(header.len())?,
+            "extFields" => command.fields = reader.fields()?,
             _ => reader.skip()?,
         }
         Ok(())
@@ -62,21 +58,25 @@ struct Reader<'a> {
     at: usize,
 }
 
-/// What is between two quotes; whether it has escapes.
-#[derive(Clone, Copy)]
-struct Quoted<'a>(&'a str, bool);
+/// A part of the header: where it stands, and whether it has escapes.
+struct Part {
+    place: Place,
+    escaped: bool,
+}
 
 impl<'a> Reader<'a> {
     fn peek(&mut self) -> u8 {
-        let bytes = self.text.as_bytes();
-        while bytes.get(self.at).is_some_and(u8::is_ascii_whitespace) {
-            self.at += 1;
+        loop {
+            match self.text.as_bytes().get(self.at) {
+                Some(byte) if byte.is_ascii_whitespace() => self.at += 1,
+                Some(byte) => return *byte,
+                None => return 0,
+            }
         }
-        bytes.get(self.at).copied().unwrap_or(0)
     }
 
     fn eat(&mut self, byte: u8) -> bool {
-        let found = self.peek() == byte;
+        let found = self.text.as_bytes().get(self.at) == Some(&byte) || self.peek() == byte;
         self.at += usize::from(found);
         found
     }
@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
     /// Reads an object; `each` reads the value of a name.
     fn object(
         &mut self,
-        mut each: impl FnMut(&mut Reader<'a>, Quoted<'a>) -> Result<(), Garbage>,
+        mut each: impl FnMut(&mut Reader<'a>, Part) -> Result<(), Garbage>,
     ) -> Result<(), Garbage> {
         self.expect(b'{')?;
         if self.eat(b'}') {
@@ -105,92 +105,97 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn fields(&mut self, size: usize) -> Result<Fields, Garbage> {
+    /// The fields are slices of a copy of the header, but for those with escapes.
+    fn fields(&mut self) -> Result<Fields, Garbage> {
         if self.peek() == b'n' {
             self.skip()?;
             return Ok(Fields::default());
         }
-        let mut fields = Fields::with_capacity(size, 16);
+        let mut fields = Fields::of_text(self.text);
         self.object(|reader, name| {
             if fields.len() == MAX_FIELDS {
                 return Err(Garbage("a header of more than 1,024 fields"));
             }
-            let mut rest = Reader { text: reader.text, at: reader.at };
-            let name = |text: &mut String| match name {
-                Quoted(plain, false) => {
-                    text.push_str(plain);
-                    Ok(())
-                }
-                Quoted(inside, true) => unescape(inside, text),
-            };
-            fields.put_with(name, |text| rest.value(text))?;
-            reader.at = rest.at;
+            let Some(value) = reader.value()? else { return Ok(()) };
+            let name = reader.placed(name, &mut fields)?;
+            let value = reader.placed(value, &mut fields)?;
+            fields.add(name, value);
             Ok(())
         })?;
         Ok(fields)
     }
 
-    fn quoted(&mut self) -> Result<Quoted<'a>, Garbage> {
+    /// Where a part stands in the text of `fields`.
+    fn placed(&self, part: Part, fields: &mut Fields) -> Result<Place, Garbage> {
+        match part.escaped {
+            false => Ok(part.place),
+            true => fields.append(|text| unescape(self.cut(&part)?, text)),
+        }
+    }
+
+    fn cut(&self, part: &Part) -> Result<&'a str, Garbage> {
+        self.text.get(part.place.range()).ok_or(BROKEN)
+    }
+
+    /// A part without its escapes.
+    fn plain(&self, part: &Part) -> Result<Cow<'a, str>, Garbage> {
+        let inside = self.cut(part)?;
+        if !part.escaped {
+            return Ok(Cow::Borrowed(inside));
+        }
+        let mut text = String::with_capacity(inside.len());
+        unescape(inside, &mut text)?;
+        Ok(Cow::Owned(text))
+    }
+
+    /// What is between two quotes. Short texts without escapes, which nearly all are, are found here.
+    #[inline]
+    fn quoted(&mut self) -> Result<Part, Garbage> {
         self.expect(b'"')?;
         let start = self.at;
+        let rest = self.text.as_bytes().get(start..).unwrap_or_default();
+        let length = rest.first_chunk().map_or(8, |word| first_of(specials(u64::from_le_bytes(*word))));
+        if length < 8 && rest.get(length) == Some(&b'"') {
+            self.at = start + length + 1;
+            return Ok(Part { place: Place::new(start, start + length), escaped: false });
+        }
+        self.quoted_long(start)
+    }
+
+    fn quoted_long(&mut self, start: usize) -> Result<Part, Garbage> {
         let mut escaped = false;
         while self.pass_plain()? == b'\\' {
             escaped = true;
             self.at += 1;
         }
-        let inside = self.text.get(start..self.at - 1).ok_or(BROKEN)?;
-        Ok(Quoted(inside, escaped))
+        Ok(Part { place: Place::new(start, self.at - 1), escaped })
     }
 
     /// Goes behind the next quote or backslash, and says which of them it is.
     fn pass_plain(&mut self) -> Result<u8, Garbage> {
         let rest = self.text.as_bytes().get(self.at..).ok_or(BROKEN)?;
-        let special = |byte: &u8| matches!(byte, b'"' | b'\\');
-        // Most texts are so short that a search of many bytes at once does not pay.
-        let near = rest.iter().take(NEAR).position(special);
-        let at = near.or_else(|| {
-            let far = rest.get(NEAR..)?;
-            memchr::memchr2(b'"', b'\\', far).map(|at| NEAR + at)
-        });
-        let at = at.ok_or(BROKEN)?;
+        let at = first_special(rest).ok_or(BROKEN)?;
         self.at += at + 1;
         rest.get(at).copied().ok_or(BROKEN)
     }
 
-    /// Appends what is between two quotes.
-    fn string(&mut self, into: &mut String) -> Result<(), Garbage> {
-        self.expect(b'"')?;
-        loop {
-            let start = self.at;
-            let ended_by = self.pass_plain()?;
-            into.push_str(self.text.get(start..self.at - 1).ok_or(BROKEN)?);
-            if ended_by == b'"' {
-                return Ok(());
-            }
-            let rest = self.text.get(self.at..).ok_or(BROKEN)?;
-            self.at += escape(rest, into)?;
-        }
-    }
-
-    /// Appends a value as text: a string without its quotes, anything else as it stands. False: null, nothing.
-    fn value(&mut self, into: &mut String) -> Result<bool, Garbage> {
+    /// A value as text: a string without its quotes, anything else as it stands. None: null.
+    fn value(&mut self) -> Result<Option<Part>, Garbage> {
         if self.peek() == b'"' {
-            self.string(into)?;
-            return Ok(true);
+            return self.quoted().map(Some);
         }
         let start = self.at;
         self.skip()?;
-        let raw = self.text.get(start..self.at).ok_or(BROKEN)?;
-        if raw == "null" {
-            return Ok(false);
-        }
-        into.push_str(raw);
-        Ok(true)
+        let part = Part { place: Place::new(start, self.at), escaped: false };
+        Ok(Some(part).filter(|part| self.text.get(part.place.range()) != Some("null")))
     }
 
     fn integer(&mut self) -> Result<i32, Garbage> {
         let raw = match self.peek() {
-            b'"' => self.quoted()?.0,
+            b'"' => {
+                let part = self.quoted()?;
+                self.cut(&part)?
+            }
             _ => self.bare(),
         };
         raw.parse().map_err(|_| Garbage("a header whose code, version, opaque or flag is no number"))
@@ -198,7 +203,10 @@ impl<'a> Reader<'a> {
 
     fn language(&mut self) -> Result<Language, Garbage> {
         match self.peek() {
-            b'"' => Ok(Language::from_name(self.quoted()?.0)),
+            b'"' => {
+                let part = self.quoted()?;
+                Ok(Language::from_name(self.cut(&part)?))
+            }
             _ => Ok(self.bare().parse().map_or(Language::OTHER, Language::from_code)),
         }
     }
@@ -239,6 +247,33 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+/// Where the first quote or backslash is. Most texts are so short that a search of many bytes at once does not pay: eight
+/// are looked at together first.
+fn first_special(text: &[u8]) -> Option<usize> {
+    let (words, rest) = text.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate().take(NEAR) {
+        let found = specials(u64::from_le_bytes(*word));
+        if found != 0 {
+            return Some(at * 8 + first_of(found));
+        }
+    }
+    match words.len() > NEAR {
+        true => memchr::memchr2(b'"', b'\\', text.get(NEAR * 8..)?).map(|at| NEAR * 8 + at),
+        false => rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).map(|at| words.len() * 8 + at),
+    }
+}
+
+/// The highest bit of each byte that is a quote or a backslash. Above the first such byte others may be marked, too.
+fn specials(word: u64) -> u64 {
+    let zeroes = |word: u64| word.wrapping_sub(ONES) & !word & HIGHEST;
+    zeroes(word ^ (ONES * 0x22)) | zeroes(word ^ (ONES * 0x5c))
+}
+
+/// Which byte of a word is the first that is marked; 8: none.
+fn first_of(marks: u64) -> usize {
+    marks.trailing_zeros() as usize / 8
 }
 
 /// Appends a text that has escapes.
@@ -339,13 +374,22 @@ fn write(command: &Command, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
+/// Whether something in it needs an escape.
+fn is_odd(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<8>();
+    // Without an end before the last word, so that many are looked at together.
+    let odd = words.iter().fold(0, |odd, word| {
+        let word = u64::from_le_bytes(*word);
+        odd | specials(word) | word.wrapping_sub(ONES * 0x20) & !word & HIGHEST
+    });
+    odd != 0 || rest.iter().any(|&byte| byte < 0x20 || matches!(byte, b'"' | b'\\'))
+}
+
 fn string(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
-    // Without an end before the last byte, so that many bytes are looked at together.
-    let odd = bytes.iter().fold(false, |odd, &byte| odd | (byte < 0x20) | (byte == b'"') | (byte == b'\\'));
     out.reserve(bytes.len() + 2);
     out.push(b'"');
-    if !odd {
+    if !is_odd(bytes) {
         out.extend_from_slice(bytes);
         return out.push(b'"');
     }

@@ -67,6 +67,19 @@ fn text_is_unescaped_as_java_wrote_it() {
 }
 
 #[test]
+fn what_needs_an_escape_is_found_wherever_it_stands() {
+    for length in 0..80 {
+        for at in 0..length {
+            for odd in ["\"", "\\", "\u{1}", "\u{1f}", " ", "\u{7f}", "ä", "!", "#", "[", "]"] {
+                let text = format!("{}{odd}{}", "a".repeat(at), "b".repeat(length - at));
+                let command = Command::request(1).with(&text, &text).with("last", &text).remark(&text);
+                assert_eq!(Command::decode(framed(&command)).as_ref(), Ok(&command), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn garbage_is_told_from_commands() {
     let broken = [
         "",
