@@ -410,12 +410,15 @@ impl Core {
         self.appending = false;
     }
 
-    /// The log had no room for it.
-    pub fn not_appended(&mut self) {
+    /// The log had no room for it. Whether to try again at once: what took the room has been acknowledged meanwhile, and
+    /// no acknowledgement is to come that would make its bringer try.
+    #[must_use]
+    pub fn not_appended(&mut self) -> bool {
         self.appending = false;
         if let Some(entry) = self.flying.pop_back() {
             self.closed.push_front(entry);
         }
+        self.flying.is_empty()
     }
 
     /// Everything before `position` is acknowledged.

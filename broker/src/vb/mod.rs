@@ -241,8 +241,12 @@ impl Vb {
                     drop(core);
                     return self.end();
                 }
-                // Its next acknowledgement makes room, and drives again.
-                Err(log::Refused::Full) => return core.not_appended(),
+                // The next acknowledgement makes room, and drives again.
+                Err(log::Refused::Full) => {
+                    if !core.not_appended() {
+                        return;
+                    }
+                }
                 Err(refused) => {
                     core.appended();
                     tracing::info!("the log of {} takes no more: {refused}", self.name);

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use super::world::*;
 use crate::index::Rows;
 use crate::state::TopicId;
+use crate::vb::core::Released;
 use crate::vb::{Core, Effect, Limits, Outcome, Record, Refused};
 
 type Fired = Arc<Mutex<Vec<(u32, Outcome)>>>;
@@ -113,6 +114,28 @@ async fn whoever_waits_is_told_when_the_log_ends_and_nothing_more_is_taken() {
     assert_eq!(send(&vb, 0, 0, b"y"), Err(Refused::Fenced));
     assert_eq!(max(&next, T, 0), 0);
     assert_eq!(next.epoch(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_found_no_room_is_tried_again_when_nobody_else_will() {
+    let world = World::new(Limits { entry_bytes: 4096, ..Limits::default() }, 1 << 30);
+    let vb = world.founded().await;
+    world.logs.hold(&name("vb-3"));
+    send(&vb, 0, 0, b"on its way").unwrap();
+    {
+        let mut core = vb.core();
+        let first = core.staged();
+        core.stage(&[Record::Message(message(0, 0, &[7; 4096], &[]))], vb.now()).unwrap();
+        assert!(core.take(vb.now()).is_some());
+        assert!(!core.not_appended(), "an acknowledgement is to come");
+        assert!(core.take(vb.now()).is_some());
+        core.advance(first, &mut Released::default());
+        assert!(core.not_appended(), "the last one came meanwhile");
+    }
+    vb.drive();
+    world.logs.release(&name("vb-3"));
+    settle().await;
+    assert_eq!(max(&vb, T, 0), 2);
 }
 
 #[tokio::test(start_paused = true)]
