@@ -28,7 +28,7 @@ pub(super) fn decode(header: &[u8]) -> Result<Command, Garbage> {
     let mut reader = Reader { text: &text, at: 0 };
     let mut command = Command { encoding: Encoding::Json, version: 0, ..Command::request(0) };
     command.language = Language::OTHER;
-    let mut coded = false;
+    let (mut coded, mut fielded) = (false, false);
     reader.object(|reader, name| {
         match reader.plain(&name)?.as_ref() {
             "code" => {
@@ -45,7 +45,12 @@ pub(super) fn decode(header: &[u8]) -> Result<Command, Garbage> {
                     None => None,
                 };
             }
-            "extFields" => command.fields = reader.fields()?,
+            // Each would copy the header.
+            "extFields" if fielded => return Err(Garbage("a header that has extFields twice")),
+            "extFields" => {
+                command.fields = reader.fields()?;
+                fielded = true;
+            }
             _ => reader.skip()?,
         }
         Ok(())

@@ -91,6 +91,7 @@ fn garbage_is_told_from_commands() {
         "{\"code\":1,}",
         "{\"code\":99999999999}",
         "{\"code\":1,\"extFields\":[]}",
+        "{\"code\":1,\"extFields\":{},\"extFields\":{}}",
         "{\"code\":1,\"extFields\":{\"a\"}}",
         "{\"code\":1,\"remark\":\"\\u12\"}",
         "{\"code\":1,\"remark\":\"\\\"}",
