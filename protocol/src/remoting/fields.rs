@@ -58,7 +58,7 @@ impl Fields {
         self.places.is_empty()
     }
 
-    /// Bytes of all names and values with quotes, a colon and a comma each.
+    /// Not less than all names and values with quotes, a colon and a comma each: of a header that was read, its rest counts.
     pub(super) fn quoted_len(&self) -> usize {
         self.text.len() + self.places.len() * 6
     }

@@ -12,7 +12,7 @@ use super::fields::Place;
 use super::{Command, Encoding, Fields, Language};
 use crate::Garbage;
 
-/// So many words of eight bytes are looked at one by one.
+/// So many words of eight bytes are looked at before a search of many bytes at once pays.
 const NEAR: usize = 4;
 const BROKEN: Garbage = Garbage("a header that is not JSON");
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -254,8 +254,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Where the first quote or backslash is. Most texts are so short that a search of many bytes at once does not pay: eight
-/// are looked at together first.
+/// Where the first quote or backslash is.
 fn first_special(text: &[u8]) -> Option<usize> {
     let (words, rest) = text.as_chunks::<8>();
     for (at, word) in words.iter().enumerate().take(NEAR) {
@@ -273,7 +272,7 @@ fn first_special(text: &[u8]) -> Option<usize> {
 /// The highest bit of each byte that is a quote or a backslash. Above the first such byte others may be marked, too.
 fn specials(word: u64) -> u64 {
     let zeroes = |word: u64| word.wrapping_sub(ONES) & !word & HIGHEST;
-    zeroes(word ^ (ONES * 0x22)) | zeroes(word ^ (ONES * 0x5c))
+    zeroes(word ^ (ONES * u64::from(b'"'))) | zeroes(word ^ (ONES * u64::from(b'\\')))
 }
 
 /// Which byte of a word is the first that is marked; 8: none.
