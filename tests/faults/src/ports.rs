@@ -50,7 +50,10 @@ mod tests {
             for span in [1, 1, 80, 1, 80, 1, 1, 1].repeat(20) {
                 if let Some(at) = place(next, span) {
                     for port in at..at + span {
-                        assert!(!std::mem::replace(&mut taken[usize::from(port)], true), "{port} from {first}");
+                        assert!(
+                            !std::mem::replace(&mut taken[usize::from(port)], true),
+                            "{port} from {first}"
+                        );
                     }
                 }
                 next += u32::from(span);
