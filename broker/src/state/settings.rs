@@ -54,6 +54,9 @@ settings! {
     /// When a sender is answered, unless its topic's attribute `durability` (`sync`, `async`) says otherwise: SYNC_FLUSH,
     /// when the message is on enough disks, or ASYNC_FLUSH, when it is on its way there.
     flush: Flush = Flush::Sync => "flushDiskType",
+    /// A sender whose message is not on enough disks after so long, in ms, is told so: FLUSH_DISK_TIMEOUT. The message is on
+    /// its way nevertheless.
+    flush_wait: Millis = Millis(2_500) => "syncFlushTimeout",
     /// Messages are refused while the oldest that was taken waits for the disk for longer, in ms. By default not before
     /// senders are told that theirs takes long: a disk that stands still for less is a late answer, and no error.
     send_wait: Millis = Millis(2_500) => "waitTimeMillsInSendQueue",

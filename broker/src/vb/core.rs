@@ -36,8 +36,6 @@ pub struct Limits {
     pub unacknowledged: usize,
     /// How much more than that offsets and decisions may add.
     pub reserve: usize,
-    /// A sender is told that it takes long.
-    pub slow_after: Duration,
     /// Of the newest entries, kept in memory.
     pub tail_bytes: usize,
     /// Of older entries that were read again, and of blocks of checkpoints.
@@ -58,7 +56,6 @@ impl Default for Limits {
             flights: 2,
             unacknowledged: 12 << 20,
             reserve: 2 << 20,
-            slow_after: Duration::from_millis(2500),
             tail_bytes: 64 << 20,
             read_bytes: 32 << 20,
             block_bytes: 16 << 20,
@@ -453,7 +450,8 @@ impl Core {
 
     /// Tells senders who wait for long that they do.
     pub fn tick(&mut self, now: Now, into: &mut Released) {
-        let late = |pending: &Pending| now.at.saturating_sub(pending.since) >= self.limits.slow_after;
+        let patience = self.state.settings().flush_wait.duration();
+        let late = |pending: &Pending| now.at.saturating_sub(pending.since) >= patience;
         for pending in self.effects.iter_mut().take_while(|pending| late(pending)) {
             if pending.impatient {
                 let slow = planted::on(Bug::SlowTakenForAcknowledged);

@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 
 use super::world::*;
 use crate::index::Rows;
-use crate::state::TopicId;
+use crate::state::{Change, TopicId};
 use crate::vb::core::Released;
 use crate::vb::{Core, Effect, Limits, Outcome, Record, Refused};
 
@@ -97,6 +97,23 @@ async fn a_sender_who_waits_too_long_is_told_once() {
     settle().await;
     assert_eq!(*fired.lock(), [(1, Outcome::Slow), (2, Outcome::Acknowledged)]);
     assert_eq!(max(&vb, T, 0), 1, "it was stored after all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_a_sender_waits_is_a_setting() {
+    let world = World::new(Limits::default(), 1 << 30);
+    let vb = world.founded().await;
+    let longer = Change::Setting { key: "syncFlushTimeout".into(), value: Some("9000".into()) };
+    change(&vb, &longer).unwrap();
+    settle().await;
+    world.logs.hold(&name("vb-3"));
+    let fired = Fired::default();
+    send(&vb, 0, 0, b"x").unwrap();
+    vb.core().then_soon(effect(&fired, 1), vb.now());
+    tokio::time::sleep(Duration::from_millis(8900)).await;
+    assert!(fired.lock().is_empty());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(*fired.lock(), [(1, Outcome::Slow)]);
 }
 
 #[tokio::test(start_paused = true)]
