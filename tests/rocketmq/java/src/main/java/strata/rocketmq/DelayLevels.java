@@ -78,7 +78,7 @@ final class DelayLevels implements Scenario {
             String body = Inbox.text(message);
             if (sentAt.containsKey(body)) {
                 int level = Integer.parseInt(message.getUserProperty("level"));
-                Check.between(SECONDS[level - 1] * 1000L - 5, SECONDS[level - 1] * 1000L + 3000, arrived.get(body) - sentAt.get(body), "delay of " + body);
+                Check.between(SECONDS[level - 1] * 1000L - 5, SECONDS[level - 1] * 1000L + 8000, arrived.get(body) - sentAt.get(body), "delay of " + body);
                 Check.same(idOf.get(body), message.getMsgId(), "message id");
                 Check.same(queueOf.get(body), message.getQueueId(), "queue");
                 Check.same("delay-key", message.getKeys(), "keys");

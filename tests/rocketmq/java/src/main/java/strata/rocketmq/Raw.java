@@ -28,13 +28,13 @@ final class Raw implements AutoCloseable {
     }
 
     RemotingCommand ask(String address, int code, byte[] body, Object... fields) throws Exception {
-        return client.invokeSync(address, command(code, body, fields), 10_000);
+        return client.invokeSync(address, command(code, body, fields), World.PATIENCE);
     }
 
     RemotingCommand askBinary(String address, int code, byte[] body, Object... fields) throws Exception {
         RemotingCommand command = command(code, body, fields);
         command.setSerializeTypeCurrentRPC(SerializeType.ROCKETMQ);
-        return client.invokeSync(address, command, 10_000);
+        return client.invokeSync(address, command, World.PATIENCE);
     }
 
     RemotingCommand send(String address, String topic, int queue, String properties, byte[] body) throws Exception {

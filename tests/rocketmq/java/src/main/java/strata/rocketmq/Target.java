@@ -20,7 +20,7 @@ final class Target {
         this.side = side;
         this.client = client;
         this.namesrv = namesrv;
-        admin = new DefaultMQAdminExt();
+        admin = new DefaultMQAdminExt(World.PATIENCE);
         admin.setNamesrvAddr(namesrv);
         admin.setInstanceName("administrator");
         admin.start();

@@ -52,7 +52,7 @@ final class Transactions implements Scenario {
         String late = send(producer, topic, "late commit", LocalTransactionState.UNKNOW);
         String lateRollback = send(producer, topic, "late rollback", LocalTransactionState.UNKNOW);
         send(producer, topic, "second commit", LocalTransactionState.UNKNOW);
-        inbox.expect(20, Set.of("commit"));
+        inbox.expect(60, Set.of("commit"));
         inbox.expectOnce(70, Set.of("commit", "late commit", "second commit"));
         Check.same(1, asked.get("late rollback"), "times asked for the rollback");
         Check.that(asked.get("second commit") >= 2, "asked %d times for the second commit", asked.get("second commit"));

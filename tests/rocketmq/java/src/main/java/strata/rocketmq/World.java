@@ -23,6 +23,8 @@ import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /** What one scenario works with: topics, groups and clients of its own, all closed at its end. */
 final class World implements AutoCloseable {
+    /** How long a request may take, in ms: a machine that has other things to do is no failure of the server. */
+    static final int PATIENCE = 15_000;
     private static final AtomicInteger COUNTER = new AtomicInteger();
     final Target target;
     private final String stem;
@@ -90,7 +92,8 @@ final class World implements AutoCloseable {
         DefaultMQProducer producer = new DefaultMQProducer(group);
         producer.setNamesrvAddr(target.namesrv);
         producer.setInstanceName(name("i"));
-        producer.setSendMsgTimeout(10_000);
+        producer.setMqClientApiTimeout(PATIENCE);
+        producer.setSendMsgTimeout(PATIENCE);
         closers.push(producer::shutdown);
         return producer;
     }
@@ -99,7 +102,8 @@ final class World implements AutoCloseable {
         TransactionMQProducer producer = new TransactionMQProducer(group);
         producer.setNamesrvAddr(target.namesrv);
         producer.setInstanceName(name("i"));
-        producer.setSendMsgTimeout(10_000);
+        producer.setMqClientApiTimeout(PATIENCE);
+        producer.setSendMsgTimeout(PATIENCE);
         closers.push(producer::shutdown);
         return producer;
     }
@@ -113,6 +117,7 @@ final class World implements AutoCloseable {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
         consumer.setNamesrvAddr(target.namesrv);
         consumer.setInstanceName(name("i"));
+        consumer.setMqClientApiTimeout(PATIENCE);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.setConsumeThreadMin(4);
         consumer.setConsumeThreadMax(4);
@@ -126,6 +131,7 @@ final class World implements AutoCloseable {
         DefaultMQPullConsumer consumer = new DefaultMQPullConsumer(group);
         consumer.setNamesrvAddr(target.namesrv);
         consumer.setInstanceName(name("i"));
+        consumer.setMqClientApiTimeout(PATIENCE);
         consumer.start();
         closers.push(consumer::shutdown);
         return consumer;
@@ -135,6 +141,7 @@ final class World implements AutoCloseable {
         DefaultLitePullConsumer consumer = new DefaultLitePullConsumer(group);
         consumer.setNamesrvAddr(target.namesrv);
         consumer.setInstanceName(name("i"));
+        consumer.setMqClientApiTimeout(PATIENCE);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.setAutoCommit(false);
         closers.push(consumer::shutdown);
