@@ -47,9 +47,9 @@ async fn outage(traffic: &Traffic) -> Result<()> {
     traffic.must_flow("without etcd", SOON).await?;
     sleep(OUTAGE).await;
     traffic.must_flow("after leases have ended", SOON).await?;
-    // Adds need no metadata.
+    // Adds need no metadata. Were they to end with the broker's lease, nothing had been acknowledged for 4 s by now.
     let gap = traffic.gap();
-    ensure!(gap < Duration::from_secs(2), "without etcd nothing was acknowledged for {gap:?}");
+    ensure!(gap < Duration::from_secs(3), "without etcd nothing was acknowledged for {gap:?}");
     Ok(())
 }
 
