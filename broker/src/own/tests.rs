@@ -28,7 +28,11 @@ struct World {
     namesrv: Listening,
     client: Client,
     vbs: u32,
+    lease: Duration,
 }
+
+/// A lease in whose time nobody who need not wait for its end can fail to be done, however busy the machine is.
+const LONG: Duration = Duration::from_secs(5);
 
 impl World {
     async fn new(vbs: u32) -> World {
@@ -40,7 +44,8 @@ impl World {
         let namesrv = Server::new(handler.clone(), Default::default()).listen(listener).unwrap();
         let client = Client::new(handler, Default::default());
         let scope = Scope::new("/s").unwrap();
-        World { store, scope, logs: Arc::new(MemoryLogs::new(Default::default())), namesrv, client, vbs }
+        let logs = Arc::new(MemoryLogs::new(Default::default()));
+        World { store, scope, logs, namesrv, client, vbs, lease: Duration::from_secs(1) }
     }
 
     async fn broker(&self, advertise: &str) -> Broker {
@@ -61,7 +66,7 @@ impl World {
             rules: "10.0.0.0/8=inside".parse().unwrap(),
             store_host: Ipv4Addr::LOCALHOST.into(),
             namesrvs: vec![self.namesrv.address().to_string()],
-            lease: Duration::from_secs(1),
+            lease: self.lease,
             limits: Limits::default(),
             known: Known::default(),
             net: Default::default(),
@@ -239,8 +244,9 @@ fn the_manual_lists_what_is_counted_and_what_is_not() {
 }
 
 #[tokio::test]
-async fn what_is_given_up_is_served_by_the_standby_within_a_second() {
-    let world = World::new(2).await;
+async fn what_is_given_up_is_served_by_the_standby_at_once() {
+    let mut world = World::new(2).await;
+    world.lease = LONG;
     let first = world.broker("127.0.0.1").await;
     ready(&first, 2).await;
     let standby = world.broker("localhost").await;
@@ -249,7 +255,7 @@ async fn what_is_given_up_is_served_by_the_standby_within_a_second() {
     let began = Instant::now();
     first.stop().await;
     ready(&standby, 2).await;
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
     assert!(world.addresses("broker-1").await[0].starts_with("localhost:"));
     assert!(standby.serving().values().all(|one| one.served.vb.epoch() == 2));
 }
@@ -316,7 +322,8 @@ async fn a_tenure_that_panics_is_over_and_the_next_begins() {
 
 #[tokio::test]
 async fn two_processes_of_one_address_are_told_apart_and_the_second_is_refused() {
-    let world = World::new(2).await;
+    let mut world = World::new(2).await;
+    world.lease = LONG;
     let first = world.broker_on("here", "127.0.0.1", 0).await.unwrap();
     ready(&first, 2).await;
     let refused = world.broker_on("there", "127.0.0.1", 0).await.err().map(|error| error.to_string());
@@ -328,7 +335,7 @@ async fn two_processes_of_one_address_are_told_apart_and_the_second_is_refused()
     let began = Instant::now();
     let again = world.broker_on("here", "127.0.0.1", 0).await.unwrap();
     ready(&again, 2).await;
-    assert!(began.elapsed() < Duration::from_millis(700), "{:?}", began.elapsed());
+    assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
     drop(again);
     // What a dead one has claimed elsewhere goes with its lease.
     ready(&world.broker_on("there", "127.0.0.1", 0).await.unwrap(), 2).await;
