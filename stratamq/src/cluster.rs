@@ -31,6 +31,13 @@ pub async fn open(uri: &MetadataUri) -> Outcome<(Arc<dyn Store>, Scope)> {
     opened.map_err(|error| Error::cannot(format!("use the metadata at {uri}"), error))
 }
 
+/// Makes an empty store a cluster's; one that is stays as it is. Its instance id, and whether that is new.
+pub async fn format(store: &dyn Store, scope: &Scope) -> Outcome<(String, bool)> {
+    let fresh = uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string();
+    let made = ::metadata::cluster::init(store, scope, &fresh).await;
+    made.map_err(|error| Error::cannot(format!("format the cluster {}", scope.as_str()), error))
+}
+
 impl Cluster {
     pub async fn connect(uri: &MetadataUri) -> Outcome<Cluster> {
         let (store, scope) = open(uri).await?;

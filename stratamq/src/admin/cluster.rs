@@ -25,10 +25,7 @@ pub async fn run(given: &Given, command: Command) -> Outcome {
 
 async fn init(given: &Given) -> Outcome {
     let (store, scope) = given.store().await?;
-    let fresh = uuid::Uuid::new_v4().to_string();
-    let (instance, is_new) = cluster::init(&*store, &scope, &fresh)
-        .await
-        .map_err(|error| Error::cannot(format!("format the cluster {}", scope.as_str()), error))?;
+    let (instance, is_new) = crate::cluster::format(&*store, &scope).await?;
     if given.json {
         print_json(&json!({ "instance_id": instance, "created": is_new }));
     } else if is_new {

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use protocol::body::advertise::Rules;
-use tracing_subscriber::EnvFilter;
 
 use super::key::Value;
+use crate::logs;
 
 /// Bytes: `64MB`. KB, MB, GB and TB are powers of 1,024.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
@@ -246,7 +246,7 @@ impl LogFilter {
 impl Value for LogFilter {
     fn read(text: &str) -> Result<LogFilter, String> {
         let text = text.trim();
-        EnvFilter::try_new(text).map_err(|error| format!("{error}; write a level, or target=level, …"))?;
+        logs::levels(text)?;
         Ok(LogFilter(text.into()))
     }
 }

@@ -12,7 +12,7 @@ use net::client::Settings as ClientSettings;
 use protocol::{EntryId, LedgerId};
 
 use super::bookie::Running;
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster};
 use crate::config::{BookieSettings, MetadataUri, Settings};
 use crate::error::{Error, Outcome};
 use crate::output::say;
@@ -45,10 +45,8 @@ pub async fn run(arguments: Arguments) -> Outcome {
 async fn show(folder: &Path, entries: u64) -> Outcome {
     let store = folder.join("metadata");
     let uri: MetadataUri = format!("embedded://{}", store.display()).parse().map_err(Error::Failed)?;
-    let (store, scope) = crate::cluster::open(&uri).await?;
-    let instance = uuid::Uuid::new_v4().to_string();
-    let failed = |error| Error::cannot("format the metadata store", error);
-    metadata::cluster::init(&*store, &scope, &instance).await.map_err(failed)?;
+    let (store, scope) = cluster::open(&uri).await?;
+    cluster::format(&*store, &scope).await?;
     let ledgers = Ledgers::new(store.clone(), scope.clone(), rand::random());
 
     say!("1. Three bookies on the embedded metadata store, data in {}:", folder.display());

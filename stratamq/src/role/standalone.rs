@@ -108,9 +108,7 @@ fn folder(settings: &StandaloneSettings) -> Outcome<PathBuf> {
 async fn open_metadata(folder: &Path) -> Outcome<(Arc<dyn Store>, Scope)> {
     let uri: MetadataUri = format!("embedded://{}", folder.display()).parse().map_err(Error::Failed)?;
     let (store, scope) = cluster::open(&uri).await?;
-    let instance = uuid::Uuid::new_v4().to_string();
-    let made = ::metadata::cluster::init(&*store, &scope, &instance).await;
-    made.map_err(|error| Error::cannot("format the metadata store", error))?;
+    cluster::format(&*store, &scope).await?;
     Ok((store, scope))
 }
 

@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use clap::{Parser, Subcommand};
 use parking_lot::Mutex;
 use sim::run::{Layer, Outcome, run, watch_panics};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 mod planted_bugs;
 mod watchdog;
@@ -57,9 +61,12 @@ enum Command {
 
 fn main() -> ExitCode {
     watch_panics();
-    if std::env::var_os("RUST_LOG").is_some() {
-        let filter = tracing_subscriber::EnvFilter::from_default_env();
-        tracing_subscriber::fmt().with_env_filter(filter).without_time().init();
+    if let Ok(levels) = std::env::var("RUST_LOG") {
+        let Ok(levels) = levels.parse::<Targets>() else {
+            eprintln!("RUST_LOG must be a level, or target=level,…");
+            return ExitCode::from(2);
+        };
+        tracing_subscriber::registry().with(levels).with(layer().without_time()).init();
     }
     match Arguments::parse().command {
         Command::Simulate { seeds, seed, threads, verbose, brokers, all, twice } => {
