@@ -30,7 +30,7 @@ final class LitePull implements Scenario {
         consumer.subscribe(topic, "*");
         consumer.start();
         Inbox inbox = new Inbox();
-        Check.eventually(40, () -> {
+        Check.eventually(60, () -> {
             inbox.put(consumer.poll(500));
             return inbox.size() >= 100 ? null : inbox.size() + " of 100 messages were polled";
         });

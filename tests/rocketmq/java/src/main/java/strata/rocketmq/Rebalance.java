@@ -64,7 +64,7 @@ final class Rebalance implements Scenario {
 
     /** How many queues each member pulls from, as the members themselves tell the broker. */
     private static void shares(World world, String group, String topic, Integer... expected) throws Exception {
-        Check.eventually(45, () -> {
+        Check.eventually(60, () -> {
             Map<String, Integer> shares = new TreeMap<>();
             try {
                 for (var connection : world.admin().examineConsumerConnectionInfo(group).getConnectionSet()) {
