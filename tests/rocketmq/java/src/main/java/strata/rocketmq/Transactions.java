@@ -27,10 +27,11 @@ final class Transactions implements Scenario {
             String body = Inbox.text(message);
             idWhenAsked.put(body, message.getTransactionId() + " " + message.getTopic() + " " + message.getKeys());
             int times = asked.merge(body, 1, Integer::sum);
-            if (times <= (body.equals("second commit") ? 2 : 1) && inbox.bodies().contains(body)) {
+            int decided = body.equals("second commit") ? 2 : 1;
+            if (times <= decided && inbox.bodies().contains(body)) {
                 tooEarly.add(body);
             }
-            if (body.equals("late commit") || body.equals("second commit") && times > 1) {
+            if (body.endsWith(" commit") && times >= decided) {
                 return LocalTransactionState.COMMIT_MESSAGE;
             }
             return body.equals("late rollback") ? LocalTransactionState.ROLLBACK_MESSAGE : LocalTransactionState.UNKNOW;
@@ -45,6 +46,7 @@ final class Transactions implements Scenario {
     @Override
     public void run(World world) throws Exception {
         asked.clear();
+        tooEarly.clear();
         inbox = new Inbox();
         String topic = world.topic(4);
         var producer = world.transactionProducer(world.name("producers"));
