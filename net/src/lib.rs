@@ -38,6 +38,12 @@ fn keep_alive(socket: &tokio::net::TcpStream) -> std::io::Result<()> {
     socket2::SockRef::from(socket).set_tcp_keepalive(&probes)
 }
 
+/// Lets many come at once, as all clients do when a broker is back: whoever finds no place tries again a second later. The
+/// kernel has a bound of its own (net.core.somaxconn).
+fn admit_many(listener: &tokio::net::TcpListener) -> std::io::Result<()> {
+    socket2::SockRef::from(listener).listen(16_384)
+}
+
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]

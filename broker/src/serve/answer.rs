@@ -46,12 +46,17 @@ impl From<vb::Refused> for Refusal {
     }
 }
 
-/// Answers exactly once, even by being dropped.
+/// What a request without an answer takes in memory, when it was read and only its answer is to come.
+const LITTLE: usize = 256;
+
+/// Answers exactly once, even by being dropped. Until then it counts in the memory of its connection.
 #[derive(Debug)]
 pub struct Answer {
     connection: Arc<Connection>,
     echo: Echo,
     done: bool,
+    /// Bytes that are counted for it.
+    kept: usize,
     /// How many answers are owed, of this and all other connections.
     owed: Arc<AtomicUsize>,
 }
@@ -60,7 +65,29 @@ impl Answer {
     /// The duty to answer a request; `owed` counts such duties.
     pub fn new(connection: &Arc<Connection>, request: &Command, owed: &Arc<AtomicUsize>) -> Answer {
         owed.fetch_add(1, Ordering::Relaxed);
-        Answer { connection: connection.clone(), echo: request.echo(), done: false, owed: owed.clone() }
+        connection.keep(LITTLE);
+        let (connection, echo) = (connection.clone(), request.echo());
+        Answer { connection, echo, done: false, kept: LITTLE, owed: owed.clone() }
+    }
+
+    /// The request is kept until it can be looked at.
+    pub fn with(mut self, request: &Command) -> Answer {
+        self.connection.keep(request.size());
+        self.kept += request.size();
+        self
+    }
+
+    /// The request is not kept any more.
+    pub fn alone(mut self) -> Answer {
+        self.connection.let_go(self.kept - LITTLE);
+        self.kept = LITTLE;
+        self
+    }
+
+    /// It may take as long as it likes, and has bounds of its own: its connection is read on.
+    pub fn at_rest(mut self) -> Answer {
+        self.connection.let_go(std::mem::take(&mut self.kept));
+        self
     }
 
     pub fn connection(&self) -> &Arc<Connection> {
@@ -130,6 +157,7 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         self.owed.fetch_sub(1, Ordering::Relaxed);
+        self.connection.let_go(self.kept);
         if !self.done {
             let lost =
                 "the broker dropped this request without an answer: it may or may not have had its effect";

@@ -75,12 +75,12 @@ fn enter(served: &Arc<Served>, request: Command, answer: Answer) {
         drop(core);
         return lost(served, &request, answer, refused.into());
     }
-    let again = served.clone();
+    let (again, answer) = (served.clone(), answer.with(&request));
     core.then(
         Effect::call(move |outcome| match outcome {
             Outcome::Fenced => lost(&again, &request, answer, offsets::moved()),
             _ => {
-                dispatch(&again, &request, answer);
+                dispatch(&again, &request, answer.alone());
                 again.vb.drive();
             }
         }),

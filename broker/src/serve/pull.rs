@@ -151,6 +151,7 @@ fn hold(served: &Arc<Served>, open: Open, until: Duration) {
     if !open.answer.connection().is_open() {
         return;
     }
+    let open = Open { answer: open.answer.at_rest(), ..open };
     if held.hold(queue, channel, until, open) {
         served.earlier_deadline.notify_one();
     }

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::asks::{Asks, Then, Unanswered};
+use super::kept::Kept;
 use super::server::Shared;
 use super::{Handler, Settings};
 use crate::gather::{Wake, wake_at_end};
@@ -29,6 +30,7 @@ pub struct Connection {
     peer: SocketAddr,
     local: SocketAddr,
     way: Way,
+    kept: Kept,
     state: Mutex<State>,
     /// Wakes the task: there is something to write, room to read, an earlier deadline, or the end.
     pub(super) kick: Notify,
@@ -112,6 +114,7 @@ impl Connection {
             peer,
             local,
             way,
+            kept: Kept::default(),
             state,
             kick: Notify::new(),
             room: Notify::new(),
@@ -162,6 +165,30 @@ impl Connection {
             }
             room.await;
         }
+    }
+
+    /// Counts what a request of the peer takes in memory until it is answered. While that is much, for this connection or
+    /// all together, nothing more is read from it. Everything that is kept MUST be let go of.
+    pub fn keep(&self, bytes: usize) {
+        self.kept.add(bytes, &self.shared.kept);
+    }
+
+    /// Bytes of requests that have no answer yet.
+    pub fn kept(&self) -> usize {
+        self.kept.bytes()
+    }
+
+    pub fn let_go(&self, bytes: usize) {
+        if self.kept.remove(bytes, &self.shared.kept, self.shared.settings.much_unanswered) {
+            self.kick.notify_one();
+        }
+    }
+
+    /// Whether so much of the peer waits, to be sent or to be answered, that nothing more is to be taken in.
+    pub(super) fn has_enough(&self) -> bool {
+        let settings = &self.shared.settings;
+        self.unsent() >= settings.much_unsent
+            || self.kept.is_much(&self.shared.kept, settings.much_unanswered)
     }
 
     /// Answers a request of the peer.
@@ -286,10 +313,12 @@ impl Connection {
     pub(super) fn look(&self) -> Look {
         let mut state = self.state.lock();
         let unsent = state.queued + state.leaving;
-        state.stalled = unsent >= self.shared.settings.much_unsent;
+        let settings = &self.shared.settings;
+        state.stalled = unsent >= settings.much_unsent;
+        let halted = self.kept.halts(&self.shared.kept, settings.much_unanswered);
         Look {
             phase: state.phase,
-            may_read: !state.stalled && state.phase == Phase::Open,
+            may_read: !state.stalled && !halted && state.phase == Phase::Open,
             settled: state.owed == 0 && unsent == 0,
             due: state.asks.earliest(),
         }

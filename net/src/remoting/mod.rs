@@ -9,6 +9,7 @@
 mod asks;
 mod client;
 mod connection;
+mod kept;
 mod server;
 mod session;
 
@@ -38,10 +39,13 @@ pub trait Handler: Send + Sync + 'static {
 /// Limits, for all connections of a server or client.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Bytes that all connections together may hold, of frames that are not whole and of what is not written.
+    /// Bytes that all connections together may hold: of frames that are not whole, of what is not written, and, a quarter,
+    /// of requests that have no answer yet.
     pub memory: usize,
     /// With so many bytes unwritten nothing more is read from a connection.
     pub much_unsent: usize,
+    /// Nor with so many bytes of requests that have no answer yet.
+    pub much_unanswered: usize,
     /// With so many it is cut off.
     pub most_unsent: usize,
     pub max_frame: usize,
@@ -61,6 +65,7 @@ impl Default for Settings {
         Settings {
             memory: 128 << 20,
             much_unsent: 4 << 20,
+            much_unanswered: 4 << 20,
             most_unsent: 64 << 20,
             max_frame: MAX_FRAME,
             half_frame: Duration::from_secs(30),

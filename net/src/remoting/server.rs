@@ -12,17 +12,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::kept::AllKept;
 use super::{Connection, Handler, Settings, session};
 use crate::budget::Budget;
 use crate::complaints::Complaints;
-use crate::keep_alive;
 use crate::pipe::Pipe;
+use crate::{admit_many, keep_alive};
 
 /// What the connections of a server, or of a client, share.
 pub(super) struct Shared {
     pub settings: Settings,
     pub handler: Arc<dyn Handler>,
     pub budget: Arc<Budget>,
+    pub kept: Arc<AllKept>,
     pub complaints: Complaints,
     ids: AtomicU64,
     open: AtomicUsize,
@@ -36,7 +38,8 @@ impl Shared {
 
     fn within(handler: Arc<dyn Handler>, settings: Settings, memory: &Memory) -> Arc<Shared> {
         Arc::new(Shared {
-            budget: memory.0.clone(),
+            budget: memory.buffers.clone(),
+            kept: memory.kept.clone(),
             settings,
             handler,
             complaints: Complaints::default(),
@@ -62,16 +65,22 @@ impl Shared {
 
 /// Bytes that the connections of several servers may hold together. Clones share them.
 #[derive(Clone)]
-pub struct Memory(Arc<Budget>);
+pub struct Memory {
+    /// Of frames that are not whole, and of what is not written.
+    buffers: Arc<Budget>,
+    /// Of requests that have no answer yet.
+    kept: Arc<AllKept>,
+}
 
 impl Memory {
     pub fn new(bytes: usize) -> Memory {
-        Memory(Arc::new(Budget::new(bytes)))
+        let kept = bytes / 4;
+        Memory { buffers: Arc::new(Budget::new(bytes - kept)), kept: Arc::new(AllKept::new(kept)) }
     }
 
     /// Bytes that are held now.
     pub fn held(&self) -> usize {
-        self.0.used()
+        self.buffers.used() + self.kept.bytes()
     }
 }
 
@@ -93,15 +102,17 @@ impl Server {
     /// Serves what comes by `listener`, on the runtime that this is called on.
     pub fn listen(&self, listener: TcpListener) -> io::Result<Listening> {
         let address = listener.local_addr()?;
+        admit_many(&listener)?;
         let door =
             Arc::new(Door { shared: self.shared.clone(), conns: Mutex::default(), changed: Notify::new() });
         tokio::spawn(accept(listener, door.clone()));
         Ok(Listening { door, address })
     }
 
-    /// Bytes held for all connections: of frames that are not whole, and of what is not written.
+    /// Bytes held for all connections: of frames that are not whole, of what is not written, and of requests that have no
+    /// answer yet.
     pub fn held(&self) -> usize {
-        self.shared.budget.used()
+        self.shared.budget.used() + self.shared.kept.bytes()
     }
 
     /// Connections, over all listeners.

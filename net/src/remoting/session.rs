@@ -74,7 +74,7 @@ struct Session<'a> {
     receive: Receive,
     conn: &'a Arc<Connection>,
     allowance: Allowance,
-    /// Whole frames may be left in the receive buffer, because too much was unsent to take them in.
+    /// Whole frames may be left in the receive buffer, because the peer had enough to wait for.
     left: bool,
     /// When the frame began that is not whole.
     begun: Option<Instant>,
@@ -154,7 +154,6 @@ impl Session<'_> {
     }
 
     fn hand_over(&mut self) -> Result<(), End> {
-        let much = self.conn.shared.settings.much_unsent;
         self.left = false;
         loop {
             match self.receive.frame() {
@@ -166,7 +165,7 @@ impl Session<'_> {
                 Err(_) if self.receive.partial().first() == Some(&TLS) => return Err(End::Tls),
                 Err(oversized) => return Err(End::Oversized(oversized)),
             }
-            if self.conn.unsent() >= much {
+            if self.conn.has_enough() {
                 self.left = true;
                 return Ok(());
             }

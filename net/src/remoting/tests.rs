@@ -13,12 +13,31 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 
-/// Answers 1 with what it was sent, 2 with a megabyte, 3 never, 4 by asking back; remembers what it was told.
+/// Answers 1 with what it was sent, 2 with a megabyte, 3 never, 4 by asking back, 5 when a test does, and says that it
+/// keeps that; remembers what it was told.
 #[derive(Default)]
 struct Toy {
     held: Mutex<Vec<(Arc<Connection>, Command)>>,
     told: Mutex<Vec<Command>>,
     closed: Mutex<Vec<u64>>,
+}
+
+/// What a request 5 counts for.
+const KEPT: usize = 1024;
+
+impl Toy {
+    fn keeps(&self) -> usize {
+        self.held.lock().len()
+    }
+
+    /// Answers so many requests 5, the oldest first.
+    fn answer(&self, count: usize) {
+        let some: Vec<_> = self.held.lock().drain(..count).collect();
+        for (conn, request) in some {
+            conn.reply(request.reply(0));
+            conn.let_go(KEPT);
+        }
+    }
 }
 
 impl Handler for Toy {
@@ -36,6 +55,10 @@ impl Handler for Toy {
                     let body = answer.map(|answer| answer.body).unwrap_or_default();
                     conn.reply(request.reply(0).body(body));
                 });
+            }
+            5 => {
+                from.keep(KEPT);
+                self.held.lock().push((from.clone(), request));
             }
             _ => {
                 from.reply(request.reply(3));
@@ -309,6 +332,68 @@ async fn who_has_much_to_say_can_wait_until_the_peer_has_taken_it() {
     while conn.has_room().await {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// So many requests 5 in one piece.
+fn flood(count: usize) -> Vec<u8> {
+    let request = bytes(&Command::request(5));
+    std::iter::repeat_n(&request[..], count).flatten().copied().collect()
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    timeout(PATIENCE, async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .expect("it does not come to that");
+}
+
+#[tokio::test]
+async fn who_has_much_to_be_answered_is_not_read_on_until_it_is() {
+    const MUCH: usize = 100;
+    const ASKED: usize = 5_000;
+    let settings = Settings { much_unanswered: MUCH * KEPT, ..Settings::default() };
+    let (toy, server, _listening, address) = served(settings).await;
+    let mut socket = TcpStream::connect(&address).await.unwrap();
+    socket.write_all(&flood(ASKED)).await.unwrap();
+    let mut answered = 0;
+    while answered < ASKED {
+        until(|| toy.keeps() == MUCH.min(ASKED - answered)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(toy.keeps() <= MUCH, "{} are kept", toy.keeps());
+        let some = toy.keeps().min(37);
+        toy.answer(some);
+        answered += some;
+    }
+    until(|| server.held() == 0).await;
+}
+
+#[tokio::test]
+async fn while_all_wait_for_much_each_has_one_request_after_the_other_answered() {
+    const MOST: usize = 64;
+    let settings = Settings { memory: 4 * MOST * KEPT, ..Settings::default() };
+    let (toy, server, _listening, address) = served(settings).await;
+    let mut floods = Vec::new();
+    for _ in 0..20 {
+        let mut socket = TcpStream::connect(&address).await.unwrap();
+        socket.write_all(&flood(100)).await.unwrap();
+        floods.push(socket);
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let kept = toy.keeps();
+    assert!((MOST..=MOST + 20).contains(&kept), "{kept} are kept");
+    let client = Client::new(toy.clone(), Settings::default());
+    for _ in 0..10 {
+        client.ask(&address, Command::request(1), PATIENCE).await.unwrap();
+    }
+    for _ in 0..20 * 100 {
+        until(|| toy.keeps() > 0).await;
+        assert!(toy.keeps() <= MOST + 20);
+        toy.answer(1);
+    }
+    until(|| server.held() == 0).await;
 }
 
 #[tokio::test]

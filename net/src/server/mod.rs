@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use crate::budget::Budget;
 use crate::complaints::Complaints;
-use crate::{Service, keep_alive};
+use crate::{Service, admit_many, keep_alive};
 use conn::Conn;
 
 #[derive(Clone, Debug)]
@@ -82,6 +82,7 @@ struct Conns {
 /// Serves `service` on `listener`, on the runtime that this is called on.
 pub fn serve(listener: TcpListener, service: Arc<dyn Service>, settings: Settings) -> io::Result<Server> {
     let address = listener.local_addr()?;
+    admit_many(&listener)?;
     let budget = Budget::new(settings.memory);
     let shared = Arc::new(Shared {
         settings,

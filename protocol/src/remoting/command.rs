@@ -174,6 +174,6 @@ impl Command {
 
     /// What it takes in memory, roughly.
     pub fn size(&self) -> usize {
-        128 + self.body.len()
+        128 + self.fields.size() + self.body.len()
     }
 }

@@ -58,6 +58,11 @@ impl Fields {
         self.places.is_empty()
     }
 
+    /// Bytes that they take in memory.
+    pub(super) fn size(&self) -> usize {
+        self.text.len() + size_of_val(&self.places[..])
+    }
+
     /// Not less than all names and values with quotes, a colon and a comma each: of a header that was read, its rest counts.
     pub(super) fn quoted_len(&self) -> usize {
         self.text.len() + self.places.len() * 6

@@ -11,6 +11,7 @@ use net::remoting::{self, Connection, Handler};
 use protocol::remoting::header::Pull;
 use protocol::remoting::{Command, MAX_FRAME, code};
 use rand::RngCore;
+use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -168,6 +169,45 @@ pub async fn connections() -> Result<()> {
     let open = idle.iter().filter(|stream| is_open(stream)).count();
     ensure!(open == IDLE, "of {IDLE} idle connections only {open} are still open");
     ensure!(servers.process(&owner)?.exited()?.is_none(), "the broker ended");
+    Ok(())
+}
+
+/// Requests without end while no bookie acknowledges anything and no lease can be renewed: nobody knows whether what would
+/// be answered is still true, so all of them wait.
+pub async fn flood() -> Result<()> {
+    const FLOODS: usize = 20;
+    let (mut servers, owner) = start().await?;
+    let pull =
+        Pull { group: "flood", topic: TOPIC, max_messages: 32, subscription: Some("*"), ..Pull::default() };
+    let pull = pull.write();
+    freeze(&mut servers, Signal::STOP)?;
+    // Longer than any sign is fresh.
+    sleep(Duration::from_secs(4)).await;
+    let floods: Vec<_> =
+        (0..FLOODS).map(|_| tokio::spawn(pull_for_ever(owner.clone(), pull.clone()))).collect();
+    sleep(Duration::from_secs(5)).await;
+    freeze(&mut servers, Signal::CONT)?;
+    let peak = servers.process(&owner)?.peak_memory()?;
+    floods.iter().for_each(|task| task.abort());
+    println!("      with {FLOODS} floods and no answer at most {} MB were resident", peak >> 20);
+    ensure!(peak < 192 << 20, "{} MB resident, with memory = 192 MB", peak >> 20);
+    let served = async {
+        while must_serve(&servers).await.is_err() {
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    timeout(super::SOON, served).await.context("nobody is served 30 s after it")?;
+    ensure!(servers.process(&owner)?.exited()?.is_none(), "the broker ended");
+    Ok(())
+}
+
+/// Stops or continues etcd and every bookie.
+fn freeze(servers: &mut Servers, signal: Signal) -> Result<()> {
+    servers.cluster.etcd()?.signal(signal)?;
+    let bookies: Vec<_> = servers.cluster.members.keys().cloned().collect();
+    for bookie in bookies {
+        servers.cluster.bookie(&bookie)?.signal(signal)?;
+    }
     Ok(())
 }
 

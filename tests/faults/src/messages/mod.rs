@@ -41,6 +41,7 @@ pub fn all() -> Vec<Case> {
         Case::alone("messages: full disks", || Box::pin(full::disks())),
         Case::new("messages: bad requests", || Box::pin(bad_input::requests())),
         Case::new("messages: garbage and half frames", || Box::pin(bad_input::bytes())),
+        Case::alone("messages: a flood while nothing is acknowledged", || Box::pin(bad_input::flood())),
         Case::alone("messages: idle connections and slow readers", || Box::pin(bad_input::connections())),
     ]
 }
