@@ -39,6 +39,8 @@ final class DeadLetters implements Scenario {
             return ConsumeOrderlyStatus.SUSPEND_CURRENT_QUEUE_A_MOMENT;
         });
         second.start();
+        // An orderly consumer brings the message there itself, by a producer that waits for 3 s; else it tries once more.
+        second.getDefaultMQPushConsumerImpl().getmQClientFactory().getDefaultMQProducer().setSendMsgTimeout(World.PATIENCE);
         var third = world.pushConsumer(atOnce, topic);
         third.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
             context.setDelayLevelWhenNextConsume(-1);
