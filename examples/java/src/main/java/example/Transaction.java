@@ -20,6 +20,7 @@ public final class Transaction {
         CountDownLatch asked = new CountDownLatch(1);
         TransactionMQProducer producer = new TransactionMQProducer("example-payments");
         producer.setNamesrvAddr(arguments[0]);
+        producer.setSendMsgTimeout(15_000);
         producer.setTransactionListener(new TransactionListener() {
             @Override
             public LocalTransactionState executeLocalTransaction(Message message, Object payment) {
